@@ -1,0 +1,152 @@
+//! API Gateway on a laptop: each HTTP request becomes the event of a REST API and goes through
+//! `lambda_http`'s own decoding and encoding, so that what runs here is what runs in Lambda.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use lambda_http::lambda_runtime::{Context, LambdaEvent};
+use lambda_http::request::LambdaRequest;
+use lambda_http::tower::ServiceExt;
+use lambda_http::{Adapter, service_fn};
+use rebuild_workspaces::http::handle;
+use rebuild_workspaces::service::Service;
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+
+/// What API Gateway takes at most.
+const PAYLOAD_LIMIT: usize = 10 * 1024 * 1024;
+
+/// Serves the function on an already bound listener, until `shutdown`.
+pub async fn serve(
+    listener: TcpListener,
+    service: Service,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let app = Router::new().fallback(answer).with_state(service);
+    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(shutdown)
+        .await
+}
+
+async fn answer(
+    State(service): State<Service>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let (head, body) = request.into_parts();
+    // API Gateway sends no event with such a host, and lambda_http can't take one.
+    if !head.headers.get_all(header::HOST).iter().all(is_host) {
+        return gateway_error(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", "Invalid request");
+    }
+    let Ok(body) = to_bytes(body, PAYLOAD_LIMIT).await else {
+        let message = "The request is too large";
+        return gateway_error(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message);
+    };
+    let event = event(&head, &String::from_utf8_lossy(&body), client);
+    to_http(&invoke(service, event.to_string()).await)
+}
+
+/// The function's answer to an event, both as JSON, as the Lambda runtime has them.
+pub async fn invoke(service: Service, event: String) -> Value {
+    let event: LambdaRequest = serde_json::from_str(&event).expect("a REST event");
+    let handler = service_fn(move |request| {
+        let service = service.clone();
+        async move { Ok::<_, Infallible>(handle(&service, request).await) }
+    });
+    let event = LambdaEvent::new(event, Context::default());
+    let Ok(response) = Adapter::from(handler).oneshot(event).await;
+    serde_json::to_value(response).expect("a Lambda response is JSON")
+}
+
+fn is_host(value: &HeaderValue) -> bool {
+    // What lambda_http makes of it; the port is read apart, as only reading it checks its size.
+    let uri = value.to_str().ok().and_then(|host| format!("https://{host}/").parse::<Uri>().ok());
+    uri.and_then(|uri| uri.into_parts().authority).is_some_and(|authority| {
+        !authority.host().is_empty()
+            && authority.port_u16().is_some()
+                == authority.as_str().rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'))
+    })
+}
+
+/// The event of a request to a regional REST API behind a custom domain, without a base path.
+fn event(head: &axum::http::request::Parts, body: &str, client: SocketAddr) -> Value {
+    let path = head.uri.path();
+    let proxy = path.trim_matches('/');
+    let query: Vec<(String, String)> = axum::extract::Query::try_from_uri(&head.uri)
+        .map(|axum::extract::Query(query)| query)
+        .unwrap_or_default();
+    let mut query_values = Map::new();
+    for (name, value) in query {
+        let values = query_values.entry(name).or_insert_with(|| json!([]));
+        values.as_array_mut().expect("made as one").push(value.into());
+    }
+    let (headers, header_values) = headers(&head.headers);
+    json!({
+        "resource": if proxy.is_empty() { "/" } else { "/{proxy+}" },
+        "path": path,
+        "httpMethod": head.method.as_str(),
+        "headers": headers,
+        "multiValueHeaders": header_values,
+        "queryStringParameters": last_values(&query_values),
+        "multiValueQueryStringParameters": query_values,
+        "pathParameters": if proxy.is_empty() { Value::Null } else { json!({ "proxy": proxy }) },
+        "stageVariables": null,
+        "requestContext": {
+            "accountId": "000000000000",
+            "apiId": "local",
+            "stage": "local",
+            "path": path,
+            "httpMethod": head.method.as_str(),
+            "requestId": uuid::Uuid::now_v7().to_string(),
+            "identity": {
+                "sourceIp": client.ip(),
+                "userArn": "arn:aws:iam::000000000000:user/local",
+            },
+        },
+        "body": if body.is_empty() { Value::Null } else { body.into() },
+        "isBase64Encoded": false,
+    })
+}
+
+fn headers(headers: &HeaderMap) -> (Map<String, Value>, Map<String, Value>) {
+    let mut all = Map::new();
+    for name in headers.keys() {
+        let values = headers.get_all(name).iter();
+        let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        all.insert(name.to_string(), values.collect::<Vec<_>>().into());
+    }
+    (last_values(&all), all)
+}
+
+fn last_values(all: &Map<String, Value>) -> Map<String, Value> {
+    let last = all
+        .iter()
+        .filter_map(|(name, values)| Some((name.clone(), values.as_array()?.last()?.clone())));
+    last.collect()
+}
+
+/// What API Gateway makes of a Lambda response. Without binary media types it sends the body as
+/// it is, also where that is base64.
+fn to_http(response: &Value) -> Response {
+    let status = response["statusCode"].as_u64().and_then(|status| u16::try_from(status).ok());
+    let mut builder = Response::builder().status(status.unwrap_or(502));
+    for (name, values) in response["multiValueHeaders"].as_object().into_iter().flatten() {
+        for value in values.as_array().into_iter().flatten().filter_map(Value::as_str) {
+            builder = builder.header(name, value);
+        }
+    }
+    let body = response["body"].as_str().unwrap_or_default().to_owned();
+    builder.body(Body::from(body)).expect("the function's headers are headers")
+}
+
+/// An answer of the gateway itself: always in the envelope, with a fixed text.
+fn gateway_error(status: StatusCode, code: &str, message: &str) -> Response {
+    let error = json!({ "code": code, "message": message });
+    let body = json!({ "success": false, "error": error }).to_string();
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}

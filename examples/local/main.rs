@@ -1,0 +1,114 @@
+//! The whole system on a laptop, in one command: no account, no Docker.
+//!
+//! `cargo run --example local` starts an embedded DynamoDB with the tables of `template.yaml`,
+//! fills them from `seed/workspaces.json`, and serves the function over HTTP.
+
+mod dynamodb;
+mod gateway;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use rebuild_workspaces::config::{Config, init_logging};
+use rebuild_workspaces::service::Service;
+use rebuild_workspaces::store::Store;
+use tokio::net::TcpListener;
+
+/// RebuildWorkspaces on this machine: the API, an embedded DynamoDB, and one WorkSpace in each state.
+#[derive(Parser)]
+struct Options {
+    /// Port of the API; 0 picks a free one
+    #[arg(long, default_value_t = 9000)]
+    port: u16,
+    /// Port of DynamoDB; 0 picks a free one
+    #[arg(long, default_value_t = 8000)]
+    dynamodb_port: u16,
+    /// Address that DynamoDB listens on; a container reaches the host by another than this one
+    #[arg(long, default_value = "127.0.0.1")]
+    dynamodb_host: std::net::IpAddr,
+    /// Keep the tables in this file; without it they are gone when the run ends
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+}
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), Error> {
+    init_logging();
+    let api_address = SocketAddr::from(([127, 0, 0, 1], options.port));
+    let api = bind(api_address, "--port").await?;
+    let dynamodb_address = SocketAddr::new(options.dynamodb_host, options.dynamodb_port);
+    let dynamodb = bind(dynamodb_address, "--dynamodb-port").await?;
+    let (database, is_new) = dynamodb::open(options.data.as_deref())?;
+    if is_new {
+        dynamodb::seed(&database)?;
+    }
+    let api_url = format!("http://{}", api.local_addr()?);
+    let dynamodb_url = format!("http://{}", dynamodb.local_addr()?);
+    tokio::spawn(dynoxide::server::serve_on(dynamodb, database));
+
+    let config = local_config(&dynamodb_url)?;
+    let store = Store::new(config.dynamodb(), config.workspaces_table, config.rebuilds_table);
+    greet(&api_url, &dynamodb_url);
+    let interrupted = async {
+        // Without a handler Ctrl-C ends the process by itself.
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    tokio::select! {
+        served = gateway::serve(api, Service::new(store), std::future::pending()) => served?,
+        () = interrupted => println!("\nStopped."),
+    }
+    Ok(())
+}
+
+async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|error| {
+        format!("cannot listen on {address}: {error}; choose another with {option}").into()
+    })
+}
+
+/// The environment that the template gives the functions, for this machine.
+fn local_config(dynamodb_url: &str) -> Result<Config, Error> {
+    let config = Config::from_lookup(|name| {
+        let value = match name {
+            "WORKSPACES_TABLE" => "workspaces",
+            "REBUILDS_TABLE" => "rebuilds",
+            "AWS_REGION" => "us-east-1",
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "local",
+            "AWS_ENDPOINT_URL_DYNAMODB" => dynamodb_url,
+            _ => return None,
+        };
+        Some(value.to_owned())
+    });
+    Ok(config?)
+}
+
+fn greet(api: &str, dynamodb: &str) {
+    println!(
+        r#"Listening on {api}
+DynamoDB on {dynamodb} (tables workspaces and rebuilds, any credentials)
+
+Accepted, 202:
+  curl -i {api}/ -H 'content-type: application/json' -d '{{"RebuildWorkspaceRequests":[{{"WorkspaceId":"ws-available0001"}}],"Reason":"ticket 4711"}}'
+Refused, 409:
+  curl -i {api}/ -H 'content-type: application/json' -d '{{"RebuildWorkspaceRequests":[{{"WorkspaceId":"ws-suspended0001"}}]}}'
+Invalid, 400:
+  curl -i {api}/ -H 'content-type: application/json' -d '{{"RebuildWorkspaceRequests":[]}}'
+
+Ctrl-C ends it.
+"#
+    );
+}
