@@ -347,6 +347,13 @@ fn connector_error(error: HyperError) -> ConnectorError {
     }
 }
 
+/// Whether the connection was never made, so that nothing can have been sent.
+#[must_use]
+pub fn never_sent(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.downcast_ref::<HyperError>().is_some_and(HyperError::is_connect))
+}
+
 /// Opens the connection to DynamoDB, TLS included, before the first request needs it: during init
 /// Lambda gives a full core, afterwards a share of one. Any answer will do, also "denied"; without
 /// one the first request opens the connection itself.

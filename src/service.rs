@@ -144,7 +144,7 @@ impl Service {
             reason: request.reason.map(String::from),
             previous_state: None,
             hand_over_at: None,
-            hand_over_attempts: None,
+            hand_over_id: None,
             started_at: None,
             seen_rebuilding_at: None,
             ended_at: None,

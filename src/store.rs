@@ -3,7 +3,7 @@
 //! The whole of the concurrency control is in the conditions of the writes below; there is no
 //! transaction, and no read before a write.
 
-mod reconcile;
+pub mod reconcile;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use aws_sdk_dynamodb::types::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::config::never_sent;
 use crate::error::{Cause, Error};
 use crate::workspace::{Rebuild, RebuildId, State, Status, Workspace, WorkspaceId};
 
@@ -432,15 +433,6 @@ impl Intercept for Ambiguity {
         }
         Ok(())
     }
-}
-
-/// Whether the connection was never made, so that nothing can have been sent.
-fn never_sent(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source()).any(|error| {
-        error
-            .downcast_ref::<hyper_util::client::legacy::Error>()
-            .is_some_and(hyper_util::client::legacy::Error::is_connect)
-    })
 }
 
 /// A failed write: unknown if any attempt was ambiguous, else a failed request like any other.

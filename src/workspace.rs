@@ -282,8 +282,8 @@ pub struct Rebuild {
     pub previous_state: Option<State>,
     /// When it was first about to be handed over to the fleet.
     pub hand_over_at: Option<Timestamp>,
-    /// How often it was about to be handed over.
-    pub hand_over_attempts: Option<u32>,
+    /// Which of the passes that were about to hand it over was the last to say so.
+    pub hand_over_id: Option<Uuid>,
     /// When it was known to be under way.
     pub started_at: Option<Timestamp>,
     /// When the fleet was first seen rebuilding the WorkSpace.

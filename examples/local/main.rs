@@ -9,11 +9,17 @@ mod gateway;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
-use rebuild_workspaces::config::{Config, init_logging};
+use rebuild_workspaces::config::{Config, FleetConfig, FleetMode, init_logging};
+use rebuild_workspaces::fleet::Fleet;
+use rebuild_workspaces::fleet::amazon::Amazon;
+use rebuild_workspaces::fleet::simulated::Simulated;
+use rebuild_workspaces::reconcile::Reconciler;
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::Store;
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 
 /// RebuildWorkspaces on this machine: the API, an embedded DynamoDB, and one WorkSpace in each state.
@@ -31,6 +37,13 @@ struct Options {
     /// Keep the tables in this file; without it they are gone when the run ends
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
+    /// How long a rebuild takes in the simulated fleet
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    rebuild_seconds: u32,
+    /// Hand rebuilds over to this endpoint of the WorkSpaces API instead of the simulated fleet,
+    /// and take its WorkSpaces into the table; the API of another local run is one
+    #[arg(long, value_name = "URL")]
+    fleet_endpoint: Option<String>,
 }
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -60,8 +73,19 @@ async fn run(options: Options) -> Result<(), Error> {
     let dynamodb_url = format!("http://{}", dynamodb.local_addr()?);
     tokio::spawn(dynoxide::server::serve_on(dynamodb, database));
 
-    let config = local_config(&dynamodb_url)?;
+    let (config, fleet) = local_config(&dynamodb_url, &options)?;
+    let http = config.http_client();
+    let workspaces = config.workspaces(http, &fleet);
     let store = Store::new(config.dynamodb(), config.workspaces_table, config.rebuilds_table);
+    match fleet.mode {
+        FleetMode::Simulated => {
+            let fleet = Simulated { rebuild_time: fleet.rebuild_time };
+            tokio::spawn(reconcile(store.clone(), fleet));
+        }
+        FleetMode::AmazonWorkSpaces => {
+            tokio::spawn(reconcile(store.clone(), Amazon::new(workspaces)));
+        }
+    }
     greet(&api_url, &dynamodb_url);
     let interrupted = async {
         // Without a handler Ctrl-C ends the process by itself.
@@ -80,20 +104,40 @@ async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener, Error> {
     })
 }
 
+/// What the two schedules do in an account, at a newcomer's pace.
+async fn reconcile(store: Store, fleet: impl Fleet) {
+    let reconciler = Reconciler { store, fleet, clock: OffsetDateTime::now_utc };
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    for count in 0_u64.. {
+        tick.tick().await;
+        if count % 15 == 0
+            && let Err(error) = reconciler.sync().await
+        {
+            eprintln!("the table could not be brought to what the fleet says: {error}");
+        }
+        if let Err(error) = reconciler.follow().await {
+            eprintln!("the open rebuilds could not be followed: {error}");
+        }
+    }
+}
+
 /// The environment that the template gives the functions, for this machine.
-fn local_config(dynamodb_url: &str) -> Result<Config, Error> {
-    let config = Config::from_lookup(|name| {
+fn local_config(dynamodb_url: &str, options: &Options) -> Result<(Config, FleetConfig), Error> {
+    let lookup = |name: &str| {
         let value = match name {
             "WORKSPACES_TABLE" => "workspaces",
             "REBUILDS_TABLE" => "rebuilds",
             "AWS_REGION" => "us-east-1",
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "local",
             "AWS_ENDPOINT_URL_DYNAMODB" => dynamodb_url,
+            "FLEET_MODE" if options.fleet_endpoint.is_some() => "AmazonWorkSpaces",
+            "FLEET_REBUILD_SECONDS" => return Some(options.rebuild_seconds.to_string()),
+            "FLEET_ENDPOINT_URL" => return options.fleet_endpoint.clone(),
             _ => return None,
         };
         Some(value.to_owned())
-    });
-    Ok(config?)
+    };
+    Ok((Config::from_lookup(lookup)?, FleetConfig::from_lookup(lookup)?))
 }
 
 fn greet(api: &str, dynamodb: &str) {
@@ -103,6 +147,9 @@ DynamoDB on {dynamodb} (tables workspaces and rebuilds, any credentials)
 
 Accepted, 202:
   curl -i {api}/ -H 'content-type: application/json' -d '{{"RebuildWorkspaceRequests":[{{"WorkspaceId":"ws-available0001"}}],"Reason":"ticket 4711"}}'
+Followed, from REQUESTED to SUCCEEDED (or, for ws-stopped0001, to FAILED):
+  curl {api}/workspaces/ws-available0001
+  curl {api}/workspaces/ws-available0001/rebuilds
 Refused, 409:
   curl -i {api}/ -H 'content-type: application/json' -d '{{"RebuildWorkspaceRequests":[{{"WorkspaceId":"ws-suspended0001"}}]}}'
 Invalid, 400:

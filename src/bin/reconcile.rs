@@ -1,1 +1,78 @@
-fn main() {}
+//! The reconciler: runs on two schedules, `{"schedule":"follow"}` and `{"schedule":"sync"}`.
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use rebuild_workspaces::config::{Config, FleetConfig, FleetMode, init_logging};
+use rebuild_workspaces::fleet::Fleet;
+use rebuild_workspaces::fleet::amazon::Amazon;
+use rebuild_workspaces::fleet::simulated::Simulated;
+use rebuild_workspaces::reconcile::{Followed, Reconciler, Synced};
+use rebuild_workspaces::store::Store;
+use serde::Deserialize;
+use time::OffsetDateTime;
+use tracing::info;
+
+/// What a schedule sends.
+#[derive(Deserialize)]
+#[serde(tag = "schedule", rename_all = "lowercase")]
+enum Tick {
+    Follow,
+    Sync,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    init_logging();
+    let read = || Ok::<_, Error>((Config::from_env()?, FleetConfig::from_env()?));
+    let (config, fleet) =
+        read().inspect_err(|error| tracing::error!(%error, "the start failed"))?;
+    let http = config.http_client();
+    let client = aws_sdk_dynamodb::Client::from_conf(config.dynamodb_config(http.clone()));
+    let workspaces = config.workspaces(http, &fleet);
+    let store = Store::new(client, config.workspaces_table, config.rebuilds_table);
+    match fleet.mode {
+        FleetMode::Simulated => run(store, Simulated { rebuild_time: fleet.rebuild_time }).await,
+        FleetMode::AmazonWorkSpaces => run(store, Amazon::new(workspaces)).await,
+    }
+}
+
+/// Each tick is one pass; one that could not do all that it should fails, which raises an alarm.
+async fn run(store: Store, fleet: impl Fleet) -> Result<(), Error> {
+    let clock: Clock = OffsetDateTime::now_utc;
+    let reconciler = &Reconciler { store, fleet, clock };
+    lambda_runtime::run(service_fn(move |tick: LambdaEvent<Tick>| async move {
+        match tick.payload {
+            Tick::Follow => follow(reconciler).await,
+            Tick::Sync => sync(reconciler).await,
+        }
+    }))
+    .await
+}
+
+type Clock = fn() -> OffsetDateTime;
+
+async fn follow(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error> {
+    let pass = reconciler.follow().await?;
+    let Followed { open, oldest_open_seconds, handed_over, started, ended, .. } = pass;
+    let Followed { failures, is_complete, .. } = pass;
+    info!(
+        schedule = "follow",
+        open,
+        oldest_open_seconds,
+        handed_over,
+        started,
+        ended,
+        failures,
+        complete = is_complete,
+        "pass"
+    );
+    match failures {
+        0 => Ok(()),
+        _ => Err(format!("{failures} rebuilds could not be moved on").into()),
+    }
+}
+
+async fn sync(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error> {
+    let Synced { listed, changed, gone, is_complete } = reconciler.sync().await?;
+    info!(schedule = "sync", listed, changed, gone, complete = is_complete, "pass");
+    Ok(())
+}
