@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::config::interceptors::FinalizerInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure as OnFailure,
 };
@@ -127,9 +128,9 @@ impl Store {
         let Err(error) = sent else {
             return Ok(Acceptance::Accepted);
         };
-        match condition_failure(&error) {
+        match condition_failure(&error).map(|failure| failure.item.clone()) {
             Some(Some(item)) => refused(workspace_of(item)?, rebuild),
-            // The write had no item to land on, unless an attempt before this one met another table.
+            // There was nothing for the write to land on.
             Some(None) if !ambiguity.noted() => Err(Error::WorkspaceNotFound(id.clone())),
             Some(None) | None => Err(write_fault(error, &ambiguity)),
         }
@@ -388,12 +389,12 @@ fn refused(item: Workspace, rebuild: &Rebuild) -> Result<Acceptance, Error> {
     }
 }
 
-/// Whether the write failed its condition and, if so, the item that it met.
-fn condition_failure<R>(error: &SdkError<UpdateItemError, R>) -> Option<Option<Item>> {
+/// The failure of a write's condition, with the item that it met, if there was one.
+fn condition_failure<R>(
+    error: &SdkError<UpdateItemError, R>,
+) -> Option<&ConditionalCheckFailedException> {
     match error.as_service_error() {
-        Some(UpdateItemError::ConditionalCheckFailedException(failure)) => {
-            Some(failure.item.clone())
-        }
+        Some(UpdateItemError::ConditionalCheckFailedException(failure)) => Some(failure),
         Some(_) | None => None,
     }
 }
@@ -481,6 +482,7 @@ fn internal(error: impl Into<Cause>) -> Error {
     Error::Internal(error.into())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers have values and references")]
 fn string(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
 }

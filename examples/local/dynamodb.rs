@@ -5,6 +5,7 @@ use std::path::Path;
 use dynoxide::Database;
 use dynoxide::actions::batch_write_item::BatchWriteItemRequest;
 use dynoxide::actions::create_table::CreateTableRequest;
+use dynoxide::actions::list_tables::ListTablesRequest;
 use serde_json::{Value, json};
 
 /// The tables: their names here, and their resources in the template.
@@ -23,7 +24,7 @@ pub fn open(file: Option<&Path>) -> Result<(Database, bool), Error> {
         Some(file) => Database::new(file.to_str().ok_or("the file's name is not UTF-8")?)?,
         None => Database::memory()?,
     };
-    let is_new = database.list_tables(Default::default())?.table_names.is_empty();
+    let is_new = database.list_tables(ListTablesRequest::default())?.table_names.is_empty();
     if is_new {
         for (name, resource) in TABLES {
             database.create_table(definition(name, resource)?)?;
