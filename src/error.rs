@@ -39,7 +39,7 @@ pub enum Error {
     #[error("the body must be JSON, with content-type application/json")]
     UnsupportedMediaType,
     /// The body is too large.
-    #[error("the body is larger than {} bytes", crate::http::BODY_LIMIT)]
+    #[error("the body is larger than 16 KiB")]
     PayloadTooLarge,
     /// The table has no such WorkSpace.
     #[error("WorkSpace {0} was not found")]

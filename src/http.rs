@@ -23,8 +23,8 @@ use crate::error::Error;
 use crate::service::{Caller, Command, Outcome, Service};
 use crate::workspace::WorkspaceId;
 
-/// The largest body that is read, in bytes.
-pub const BODY_LIMIT: usize = 16 * 1024;
+/// The largest body that is read, in bytes; [`Error::PayloadTooLarge`] says it.
+const BODY_LIMIT: usize = 16 * 1024;
 
 /// Answers one request, and logs one line about it.
 pub async fn handle(service: &Service, request: Request) -> Reply {
@@ -125,11 +125,11 @@ impl<'a> Call<'a> {
         parameters.and_then(|parameters| parameters.first("proxy")).unwrap_or_default()
     }
 
-    /// The API's root as the client sees it: stage or base path, without a slash at its end.
-    fn root(&self) -> &str {
+    /// The request's path as the client sees it, stage or base path included, without a slash at
+    /// its end.
+    fn client_path(&self) -> &str {
         let seen = self.context.as_ref().and_then(|context| context.path.as_deref());
-        let seen = seen.unwrap_or_default().trim_end_matches('/');
-        seen.strip_suffix(self.path()).unwrap_or(seen).trim_end_matches('/')
+        seen.unwrap_or_default().trim_end_matches('/')
     }
 
     /// The last value of a query parameter.

@@ -141,8 +141,9 @@ fn encode_outcome(call: &Call<'_>, outcome: &Outcome) -> Response<Body> {
             let data = AcceptedData { id: *rebuild_id, created_at: *created_at };
             let mut response = success(StatusCode::ACCEPTED, data);
             let headers = response.headers_mut();
-            let location =
-                format!("{}/workspaces/{workspace_id}/rebuilds/{rebuild_id}", call.root());
+            // A rebuild is asked for at the API's root, below which everything else is.
+            let root = call.client_path();
+            let location = format!("{root}/workspaces/{workspace_id}/rebuilds/{rebuild_id}");
             if let Ok(location) = HeaderValue::try_from(location) {
                 headers.insert(LOCATION, location);
             }
