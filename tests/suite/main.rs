@@ -5,4 +5,6 @@
 mod dynamodb;
 #[path = "../../examples/local/gateway.rs"]
 mod gateway;
+mod race;
 mod system;
+mod wire;
