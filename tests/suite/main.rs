@@ -3,6 +3,7 @@
 
 #[path = "../../examples/local/dynamodb.rs"]
 mod dynamodb;
+mod faults;
 #[path = "../../examples/local/gateway.rs"]
 mod gateway;
 mod race;

@@ -36,6 +36,8 @@ pub enum Attempt {
     Answered(u16, &'static str),
     /// It lands; the answer has this status and error name all the same.
     Belied(u16, &'static str),
+    /// It lands; the answer is one, and can't be read.
+    Garbled,
 }
 
 /// The text of every error that the wire makes up: no answer of the API may repeat it.
@@ -159,6 +161,10 @@ impl Wire {
             Attempt::Belied(status, name) => {
                 land.await;
                 Ok(error(status, name))
+            }
+            Attempt::Garbled => {
+                land.await;
+                Ok(Response::new(Body::from("}")))
             }
         }
     }
