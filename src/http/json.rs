@@ -3,6 +3,8 @@
 //! Derived deserialisers would also take an array for an object, and their messages repeat the
 //! input; these name the field only.
 
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
@@ -13,9 +15,74 @@ pub type Members = Map<String, Value>;
 /// The JSON object that a body is.
 pub fn parse(body: &[u8]) -> Result<Members, Error> {
     match serde_json::from_slice(body) {
-        Ok(value) => members(value, "the body"),
+        Ok(Unambiguous(value)) => members(value, "the body"),
         Err(_) if body.is_empty() => Err(Error::Malformed("the body is empty".to_owned())),
+        Err(error) if error.is_data() => {
+            Err(Error::Malformed("the body has a field twice".to_owned()))
+        }
         Err(_) => Err(Error::Malformed("the body is not valid JSON".to_owned())),
+    }
+}
+
+/// A JSON value in which no object has a member twice. Of two, `Value` would take the last, and
+/// who asks for one WorkSpace to be wiped, then for another, has not said which.
+struct Unambiguous(Value);
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UnambiguousVisitor).map(Self)
+    }
+}
+
+struct UnambiguousVisitor;
+
+impl<'de> Visitor<'de> for UnambiguousVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(Unambiguous(element)) = elements.next_element()? {
+            array.push(element);
+        }
+        Ok(array.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Members::new();
+        while let Some((name, Unambiguous(value))) = members.next_entry::<String, _>()? {
+            if object.insert(name, value).is_some() {
+                return Err(serde::de::Error::custom("a member twice"));
+            }
+        }
+        Ok(object.into())
     }
 }
 

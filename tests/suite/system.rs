@@ -1,54 +1,221 @@
 //! The whole system for a test: an embedded DynamoDB and the API, each on a free port.
 
+use std::collections::BTreeMap;
+use std::future::pending;
 use std::net::SocketAddr;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::Builder;
 use aws_sdk_dynamodb::types::AttributeValue;
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use rebuild_workspaces::config::Config;
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::Store;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::wire::Wire;
 use crate::{dynamodb, gateway};
 
 /// A running system, seeded with one WorkSpace in each state, which ends with the test's runtime.
+#[derive(Clone)]
 pub struct System {
     /// The API's address, `http://127.0.0.1:<port>`.
     pub api: String,
     /// DynamoDB's.
     pub dynamodb: String,
+    /// What the API's requests to DynamoDB go through.
+    pub wire: Wire,
     /// The store that the API uses.
     pub store: Store,
-    /// A client to look at items, and to put them, past the store.
+    /// A client to look at items, and to put them, past the wire.
     pub client: Client,
+    http: HttpClient<HttpConnector, Body>,
 }
 
 impl System {
-    /// Starts it.
+    /// Starts it, with the timeouts and retries of production.
     pub async fn start() -> Self {
+        Self::start_with(|dynamodb| dynamodb).await
+    }
+
+    /// Starts it, with another configuration of the API's DynamoDB client.
+    pub async fn start_with(change: impl FnOnce(Builder) -> Builder) -> Self {
         let (database, _) = dynamodb::open(None).expect("the tables of the template");
         dynamodb::seed(&database).expect("the seed");
         let (listener, dynamodb) = listen().await;
         tokio::spawn(dynoxide::server::serve_on(listener, database));
-        Self::over(dynamodb).await
-    }
-
-    /// Starts the API over a DynamoDB, or over what stands in front of it.
-    pub async fn over(dynamodb: String) -> Self {
-        let client = config(&dynamodb).dynamodb();
-        let store = Store::new(client.clone(), "workspaces".into(), "rebuilds".into());
+        let wire = Wire::start(&dynamodb).await;
+        let to_wire = config(&wire.url);
+        let to_wire = to_wire.dynamodb_config(to_wire.http_client()).to_builder();
+        let client = Client::from_conf(change(to_wire).build());
+        let store = Store::new(client, "workspaces".into(), "rebuilds".into());
         let (listener, api) = listen().await;
-        let service = Service::new(store.clone());
-        tokio::spawn(gateway::serve(listener, service, std::future::pending()));
-        Self { api, dynamodb, store, client }
+        tokio::spawn(gateway::serve(listener, Service::new(store.clone()), pending()));
+        let client = config(&dynamodb).dynamodb();
+        let http = HttpClient::builder(TokioExecutor::new()).build_http();
+        Self { api, dynamodb, wire, store, client, http }
     }
 
-    /// The item of a WorkSpace.
-    pub async fn item(&self, id: &str) -> std::collections::HashMap<String, AttributeValue> {
+    /// Sends a request to the API, over HTTP.
+    pub async fn send(&self, ask: &Ask) -> Answer {
+        let url = format!("{}{}", self.api, ask.path);
+        let mut request = Request::builder().method(ask.method).uri(url);
+        for (name, value) in &ask.headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(Body::from(ask.body.clone())).expect("a request");
+        let (head, body) = self.http.request(request).await.expect("an answer").into_parts();
+        let headers = head.headers.iter();
+        let headers =
+            headers.filter(|(name, _)| !["date", "content-length"].contains(&name.as_str()));
+        let headers =
+            headers.map(|(name, value)| (name.to_string(), value.to_str().expect("ASCII").into()));
+        let body = to_bytes(Body::new(body), usize::MAX).await.expect("a whole body");
+        Answer {
+            status: head.status.as_u16(),
+            headers: headers.collect(),
+            body: String::from_utf8(body.into()).expect("UTF-8"),
+        }
+    }
+
+    /// Sends an API Gateway event to the function, and gives its answer as Lambda has it.
+    pub async fn invoke(&self, event: &Value) -> Value {
+        gateway::invoke(Service::new(self.store.clone()), event.to_string()).await
+    }
+
+    /// The item of a WorkSpace, as plain JSON.
+    pub async fn item(&self, id: &str) -> Value {
         let request = self.client.get_item().table_name("workspaces");
         let request = request.key("WorkspaceId", AttributeValue::S(id.into()));
         let output = request.consistent_read(true).send().await.expect("an answer");
-        output.item.expect("the WorkSpace")
+        serde_dynamo::from_item(output.item.expect("the WorkSpace")).expect("JSON")
+    }
+
+    /// Puts an item, given as plain JSON, into a table.
+    pub async fn put(&self, table: &str, item: Value) {
+        let item = serde_dynamo::to_item(item).expect("an object");
+        let request = self.client.put_item().table_name(table).set_item(Some(item));
+        request.send().await.expect("an answer");
+    }
+}
+
+/// A request to the API.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    method: &'static str,
+    path: String,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+}
+
+impl Ask {
+    /// A request without headers and without a body.
+    pub fn new(method: &'static str, path: &str) -> Self {
+        Self { method, path: path.into(), headers: vec![], body: vec![] }
+    }
+
+    /// `GET` of a path.
+    pub fn get(path: &str) -> Self {
+        Self::new("GET", path)
+    }
+
+    /// `POST /` to the envelope face.
+    pub fn post(body: impl Into<Vec<u8>>) -> Self {
+        Self { body: body.into(), ..Self::new("POST", "/") }
+            .with("content-type", "application/json")
+    }
+
+    /// The envelope face's request to rebuild a WorkSpace.
+    pub fn rebuild(id: &str) -> Self {
+        Self::post(json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": id }] }).to_string())
+    }
+
+    /// A request of the AWS JSON face.
+    pub fn aws(operation: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self { body: body.into(), ..Self::new("POST", "/") }
+            .with("content-type", "application/x-amz-json-1.1")
+            .with("x-amz-target", &format!("WorkspacesService.{operation}"))
+    }
+
+    /// The AWS JSON face's request to rebuild a WorkSpace.
+    pub fn aws_rebuild(id: &str) -> Self {
+        let body = json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": id }] });
+        Self::aws("RebuildWorkspaces", body.to_string())
+    }
+
+    /// The same with one more header.
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The same without a header.
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(other, _)| *other != name);
+        self
+    }
+}
+
+/// An answer of the API, as it came over HTTP.
+#[derive(Debug, PartialEq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers, without those of the HTTP server (`date`, `content-length`).
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    /// What the envelope face answers.
+    pub fn envelope(status: u16, body: &Value) -> Self {
+        let answer = Self { status, headers: BTreeMap::new(), body: body.to_string() };
+        answer.with("content-type", "application/json").with("cache-control", "no-store")
+    }
+
+    /// What the envelope face answers to a failure. (Written out: the order of members counts.)
+    pub fn failure(status: u16, code: &str, message: &str) -> Self {
+        let body = format!(
+            r#"{{"success":false,"error":{{"code":{},"message":{}}}}}"#,
+            json!(code),
+            json!(message)
+        );
+        Self { body, ..Self::envelope(status, &Value::Null) }
+    }
+
+    /// The same with one more header.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).expect("JSON")
+    }
+
+    /// The `data` of a success.
+    pub fn data(&self) -> Value {
+        let body = self.json();
+        assert_eq!(body["success"], true, "{body}");
+        body["data"].clone()
+    }
+
+    /// The id of the rebuild that was accepted.
+    pub fn id(&self) -> String {
+        assert_eq!(self.status, 202, "{self:?}");
+        self.data()["id"].as_str().expect("an id").into()
     }
 }
 

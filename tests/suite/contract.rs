@@ -1,0 +1,652 @@
+//! The envelope face, row by row: given a state and a request, the answer, the item, and how many
+//! requests DynamoDB saw.
+
+use serde_json::{Value, json};
+
+use crate::system::{Answer, Ask, System};
+
+const REBUILDABLE: [&str; 5] = ["AVAILABLE", "ERROR", "UNHEALTHY", "STOPPED", "REBOOTING"];
+const OTHERS: [&str; 12] = [
+    "PENDING",
+    "IMPAIRED",
+    "STARTING",
+    "REBUILDING",
+    "RESTORING",
+    "MAINTENANCE",
+    "ADMIN_MAINTENANCE",
+    "TERMINATING",
+    "TERMINATED",
+    "SUSPENDED",
+    "UPDATING",
+    "STOPPING",
+];
+const ALLOWED: &str =
+    "a rebuild is allowed only from AVAILABLE, ERROR, UNHEALTHY, STOPPED, REBOOTING";
+
+/// The seed's WorkSpace in this state.
+fn seeded(state: &str) -> String {
+    format!("ws-{}0001", state.to_lowercase().replace('_', ""))
+}
+
+/// The id of an ended rebuild, the later the greater `number` is.
+fn rebuild_id(number: u8) -> String {
+    format!("01941f29-7c00-7000-8000-0000000000{number:02x}")
+}
+
+/// An ended rebuild, as a WorkSpace's item and (with its id as `RebuildId`) the history have it.
+fn ended_rebuild(number: u8, key: &str) -> Value {
+    json!({
+        "Id": rebuild_id(number),
+        "CreatedAt": "2025-01-01T00:00:00Z",
+        "StartedAt": "2025-01-01T00:01:00Z",
+        "EndedAt": "2025-01-01T00:21:00Z",
+        "Status": "SUCCEEDED",
+        "IdempotencyKey": key,
+    })
+}
+
+fn in_state(message: &str) -> Answer {
+    Answer::failure(409, "INVALID_WORKSPACE_STATE", &format!("{message}; {ALLOWED}"))
+}
+
+#[tokio::test]
+async fn each_allowed_state_accepts_a_rebuild() {
+    let system = System::start().await;
+    for state in REBUILDABLE {
+        let id = seeded(state);
+        let before = system.item(&id).await;
+        let answer = system.send(&Ask::rebuild(&id)).await;
+
+        let (rebuild, now) = (answer.id(), answer.data()["created_at"].clone());
+        let body = format!(r#"{{"success":true,"data":{{"id":"{rebuild}","created_at":{now}}}}}"#);
+        let expected = Answer { body, ..Answer::envelope(202, &Value::Null) }
+            .with("location", &format!("/workspaces/{id}/rebuilds/{rebuild}"))
+            .with("retry-after", "60");
+        assert_eq!(answer, expected);
+        assert_eq!(system.wire.operations(), ["UpdateItem"]);
+
+        let mut expected = before;
+        expected["State"] = json!("REBUILDING");
+        expected["PreviousState"] = json!(state);
+        expected["OpenRebuild"] = json!("REQUESTED");
+        expected["OpenSince"] = now.clone();
+        let mut item = system.item(&id).await;
+        let request = item["Rebuild"]["RequestId"].take();
+        expected["Rebuild"] = json!({
+            "Id": rebuild,
+            "CreatedAt": now,
+            "Status": "REQUESTED",
+            "IdempotencyKey": rebuild,
+            "RequestedBy": "arn:aws:iam::000000000000:user/local",
+            "SourceIp": "127.0.0.1",
+            "RequestId": null,
+        });
+        assert_eq!(item, expected);
+        assert!(request.is_string());
+
+        let again = system.send(&Ask::rebuild(&id)).await;
+        assert_eq!(
+            again,
+            in_state(&format!("WorkSpace {id} is in state REBUILDING, with a rebuild under way"))
+        );
+        assert_eq!(system.wire.operations(), ["UpdateItem"]);
+    }
+}
+
+#[tokio::test]
+async fn every_other_state_refuses_it_and_nothing_changes() {
+    let system = System::start().await;
+    for state in OTHERS {
+        let id = seeded(state);
+        let before = system.item(&id).await;
+        let answer = system.send(&Ask::rebuild(&id)).await;
+        assert_eq!(answer, in_state(&format!("WorkSpace {id} is in state {state}")));
+        assert_eq!(system.wire.operations(), ["UpdateItem"]);
+        assert_eq!(system.item(&id).await, before);
+    }
+}
+
+/// Its state would allow it: the fleet reboots a WorkSpace after a rebuild, for one.
+#[tokio::test]
+async fn an_open_rebuild_refuses_another_from_any_state() {
+    let system = System::start().await;
+    for (number, state) in (0..).zip(REBUILDABLE) {
+        for open in ["REQUESTED", "STARTED"] {
+            let id = format!("ws-open{number:04}");
+            let item = json!({
+                "WorkspaceId": id,
+                "State": state,
+                "OpenRebuild": open,
+                "OpenSince": "2025-01-01T00:00:00Z",
+                "Rebuild": ended_rebuild(1, "another"),
+            });
+            system.put("workspaces", item.clone()).await;
+            let answer = system.send(&Ask::rebuild(&id)).await;
+            assert_eq!(
+                answer,
+                in_state(&format!("WorkSpace {id} is in state {state}, with a rebuild under way"))
+            );
+            assert_eq!(system.item(&id).await, item);
+        }
+    }
+}
+
+/// What it says is what decides. (Some of it only other writers of the table could tell apart, or
+/// another DynamoDB: a key that isn't there differs from every key, also without its own clause.)
+#[tokio::test]
+async fn the_condition_is_the_one_that_is_documented() {
+    let system = System::start().await;
+    system.send(&Ask::rebuild("ws-available0001")).await;
+    let input = system.wire.seen().remove(0).input;
+    assert_eq!(
+        input["ConditionExpression"],
+        "#State IN (:available, :error, :unhealthy, :stopped, :rebooting) \
+         AND attribute_not_exists(OpenRebuild) \
+         AND (attribute_not_exists(#Rebuild.IdempotencyKey) OR #Rebuild.IdempotencyKey <> :key)"
+    );
+    for state in REBUILDABLE {
+        let name = format!(":{}", state.to_lowercase());
+        assert_eq!(input["ExpressionAttributeValues"][name]["S"], state);
+    }
+    assert_eq!(input["ReturnValuesOnConditionCheckFailure"], "ALL_OLD");
+}
+
+#[tokio::test]
+async fn an_unknown_workspace_is_not_found_and_not_made() {
+    let system = System::start().await;
+    let message = "WorkSpace ws-nosuchone0001 was not found";
+    let expected = Answer::failure(404, "WORKSPACE_NOT_FOUND", message);
+    assert_eq!(system.send(&Ask::rebuild("ws-nosuchone0001")).await, expected);
+    assert_eq!(system.wire.operations(), ["UpdateItem"]);
+    assert_eq!(system.send(&Ask::get("/workspaces/ws-nosuchone0001")).await, expected);
+    assert_eq!(system.send(&Ask::get("/workspaces/ws-nosuchone0001/rebuilds")).await, expected);
+}
+
+#[tokio::test]
+async fn a_repeated_key_gives_the_first_answer_again() {
+    let system = System::start().await;
+    let id = "ws-available0001";
+    let ask = Ask::rebuild(id).with("idempotency-key", "4711");
+    let first = system.send(&ask).await;
+    assert_eq!(first.header("idempotency-replayed"), None);
+    let item = system.item(id).await;
+    assert_eq!(item["Rebuild"]["IdempotencyKey"], "4711");
+    system.wire.operations();
+
+    let status = first.status;
+    let expected = Answer { status, headers: first.headers.clone(), body: first.body.clone() }
+        .with("idempotency-replayed", "true");
+    assert_eq!(system.send(&ask).await, expected);
+    assert_eq!(system.wire.operations(), ["UpdateItem"]);
+    assert_eq!(system.item(id).await, item);
+
+    // Another key, no key, the rebuild's own id (which is its key where none is given).
+    for other in ["4712", &first.id()] {
+        let ask = Ask::rebuild(id).with("idempotency-key", other);
+        assert_eq!(system.send(&ask).await.status, 409);
+    }
+    assert_eq!(system.send(&Ask::rebuild(id)).await.status, 409);
+    // A key is a WorkSpace's own.
+    let elsewhere = Ask::rebuild("ws-stopped0001").with("idempotency-key", "4711");
+    assert_ne!(system.send(&elsewhere).await.id(), first.id());
+}
+
+/// The key holds after the rebuild's end, from any state, until another rebuild is accepted.
+#[tokio::test]
+async fn a_key_holds_until_another_rebuild_is_accepted() {
+    let system = System::start().await;
+    let id = "ws-ended0001";
+    let first = Ask::rebuild(id).with("idempotency-key", "4711");
+    for state in REBUILDABLE.iter().chain(&OTHERS) {
+        let item =
+            json!({ "WorkspaceId": id, "State": state, "Rebuild": ended_rebuild(1, "4711") });
+        system.put("workspaces", item.clone()).await;
+        let answer = system.send(&first).await;
+        assert_eq!(
+            (answer.id(), answer.header("idempotency-replayed")),
+            (rebuild_id(1), Some("true"))
+        );
+        assert_eq!(answer.data()["created_at"], "2025-01-01T00:00:00Z");
+        assert_eq!(system.item(id).await, item);
+    }
+    let item =
+        json!({ "WorkspaceId": id, "State": "AVAILABLE", "Rebuild": ended_rebuild(1, "4711") });
+    system.put("workspaces", item).await;
+    let second = system.send(&Ask::rebuild(id).with("idempotency-key", "4712")).await.id();
+    assert_ne!(second, rebuild_id(1));
+
+    assert_eq!(system.send(&first).await.status, 409, "another rebuild is under way");
+    let item =
+        json!({ "WorkspaceId": id, "State": "AVAILABLE", "Rebuild": ended_rebuild(2, "4712") });
+    system.put("workspaces", item).await;
+    let third = system.send(&first).await;
+    assert_eq!(third.header("idempotency-replayed"), None);
+    assert_ne!(third.id(), rebuild_id(1));
+}
+
+#[tokio::test]
+async fn of_a_header_sent_twice_the_last_one_counts() {
+    let system = System::start().await;
+    let twice = Ask::rebuild("ws-available0001")
+        .with("idempotency-key", "not a key")
+        .with("idempotency-key", "4711");
+    system.send(&twice).await.id();
+    assert_eq!(system.item("ws-available0001").await["Rebuild"]["IdempotencyKey"], "4711");
+
+    let text_last = Ask::rebuild("ws-stopped0001").with("content-type", "text/plain");
+    assert_eq!(system.send(&text_last).await.status, 415);
+}
+
+#[tokio::test]
+async fn json_may_be_said_in_several_ways() {
+    let system = System::start().await;
+    let types = [
+        "application/json; charset=utf-8",
+        "application/json;charset=\"UTF-8\"",
+        "APPLICATION/JSON",
+    ];
+    let asks =
+        types.map(|of| Ask::rebuild("ws-x").without("content-type").with("content-type", of));
+    for ask in asks.into_iter().chain([Ask::rebuild("ws-x").without("content-type")]) {
+        let answer = system.send(&ask).await;
+        assert_eq!(answer.json()["error"]["code"], "VALIDATION_ERROR", "{ask:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_reason_is_kept() {
+    let system = System::start().await;
+    let longest = "ü".repeat(256);
+    for (id, reason) in
+        [("ws-available0001", "ticket 4711"), ("ws-stopped0001", "x"), ("ws-error0001", &longest)]
+    {
+        let body = json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": id }], "Reason": reason });
+        system.send(&Ask::post(body.to_string())).await.id();
+        assert_eq!(system.item(id).await["Rebuild"]["Reason"], reason);
+    }
+}
+
+/// Each row of the table that needs no look at a WorkSpace: what is sent, and what is wrong with it.
+#[tokio::test]
+async fn an_invalid_request_is_refused_without_a_request_to_dynamodb() {
+    let system = System::start().await;
+    let valid = Ask::rebuild("ws-available0001");
+    let request = |rest: &str| {
+        Ask::post(format!(
+            r#"{{"RebuildWorkspaceRequests":[{{"WorkspaceId":"ws-available0001"}}]{rest}}}"#
+        ))
+    };
+    let requests =
+        |requests: &str| Ask::post(format!(r#"{{"RebuildWorkspaceRequests":{requests}}}"#));
+    let long_id = format!(r#"[{{"WorkspaceId":"ws-{}"}}]"#, "a".repeat(64));
+    let long_reason = format!(r#","Reason":"{}""#, "ü".repeat(257));
+
+    let empty = "the body is empty";
+    let not_json = "the body is not valid JSON";
+    let twice = "the body has a field twice";
+    let not_object = "the body must be an object";
+    let unknown = "the body has an unknown field; known are RebuildWorkspaceRequests and Reason";
+    let one = "RebuildWorkspaceRequests must have exactly one entry";
+    let array = "RebuildWorkspaceRequests must be an array";
+    let entry = "RebuildWorkspaceRequests[0] must be an object";
+    let unknown_in_entry = "RebuildWorkspaceRequests[0] has an unknown field; known is WorkspaceId";
+    let string = "WorkspaceId must be a string";
+    let pattern = "WorkspaceId must match ^ws-[0-9a-z]{8,63}$";
+    let reason = "Reason must be 1 to 256 characters";
+    let reason_string = "Reason must be a string";
+    let key = "idempotency-key must be 1 to 255 visible ASCII characters";
+
+    for (ask, message) in [
+        (Ask::post(""), empty),
+        (Ask::post(" "), not_json),
+        (Ask::post("{"), not_json),
+        (Ask::post("not json"), not_json),
+        (Ask::post("\u{feff}{}"), not_json),
+        (Ask::post("{} {}"), not_json),
+        (Ask::post("[".repeat(10_000)), not_json),
+        (Ask::post(r#"{"a":"#.repeat(2_000)), not_json),
+        (Ask::post(format!("{}1{}", "[".repeat(1_000), "]".repeat(1_000))), not_json),
+        (Ask::post(r#"{"Reason":1e999}"#), not_json),
+        (Ask::post(r#"{"Reason":"\ud800"}"#), not_json),
+        (Ask::post(b"\xff\xfe{}".as_slice()), not_json),
+        (Ask::post("null"), not_object),
+        (Ask::post("4711"), not_object),
+        (Ask::post("\"ws-available0001\""), not_object),
+        (
+            Ask::post(r#"[[{"WorkspaceId":"ws-available0001"}],"an array for an object"]"#),
+            not_object,
+        ),
+        (Ask::post("{}"), one),
+        (requests("null"), one),
+        (requests("[]"), one),
+        (requests(r#"[{"WorkspaceId":"ws-available0001"},{"WorkspaceId":"ws-stopped0001"}]"#), one),
+        (
+            requests(r#"[{"WorkspaceId":"ws-available0001"},{"WorkspaceId":"ws-available0001"}]"#),
+            one,
+        ),
+        (requests(r#"{"WorkspaceId":"ws-available0001"}"#), array),
+        (requests(r#"{"0":{"WorkspaceId":"ws-available0001"}}"#), array),
+        (requests(r#""ws-available0001""#), array),
+        (requests(r#"["ws-available0001"]"#), entry),
+        (requests(r#"[["ws-available0001"]]"#), entry),
+        (requests("[null]"), entry),
+        (request(r#","RebuildWorkspaceRequests":[{"WorkspaceId":"ws-stopped0001"}]"#), twice),
+        (request(r#","Reason":"a","Reason":"b""#), twice),
+        (requests(r#"[{"WorkspaceId":"ws-stopped0001","WorkspaceId":"ws-available0001"}]"#), twice),
+        (request(r#","Reasons":null"#), unknown),
+        (requests("[{}]"), string),
+        (requests(r#"[{"WorkspaceId":null}]"#), string),
+        (requests(r#"[{"WorkspaceId":4711}]"#), string),
+        (requests(r#"[{"WorkspaceId":123456789012345678901234567890}]"#), string),
+        (requests(r#"[{"WorkspaceId":["ws-available0001"]}]"#), string),
+        (requests(r#"[{"workspaceId":"ws-available0001"}]"#), unknown_in_entry),
+        (requests(r#"[{"WorkspaceId":"ws-available0001","Force":true}]"#), unknown_in_entry),
+        (requests(r#"[{"WorkspaceId":""}]"#), pattern),
+        (requests(r#"[{"WorkspaceId":"ws-1234567"}]"#), pattern),
+        (requests(r#"[{"WorkspaceId":"ws-AVAILABLE0001"}]"#), pattern),
+        (requests(r#"[{"WorkspaceId":"ws-available0001 "}]"#), pattern),
+        (requests(r#"[{"WorkspaceId":"ws-available0001\n"}]"#), pattern),
+        (requests(r#"[{"WorkspaceId":"ws-verfügbar0001"}]"#), pattern),
+        (requests(&long_id), pattern),
+        (request(r#","Reasons":"misspelt""#), unknown),
+        (request(r#","reason":"misspelt""#), unknown),
+        (request(r#","Reason":"""#), reason),
+        (request(&long_reason), reason),
+        (request(r#","Reason":4711"#), reason_string),
+        (request(r#","Reason":["x"]"#), reason_string),
+        (valid.clone().with("idempotency-key", ""), key),
+        (valid.clone().with("idempotency-key", "a b"), key),
+        (
+            valid.clone().with("idempotency-key", "schlüssel"),
+            "idempotency-key must be visible ASCII",
+        ),
+        (valid.clone().with("idempotency-key", &"k".repeat(256)), key),
+    ] {
+        let message = format!("Invalid request parameters: {message}");
+        assert_eq!(
+            system.send(&ask).await,
+            Answer::failure(400, "VALIDATION_ERROR", &message),
+            "{ask:?}"
+        );
+    }
+
+    let media_type = "the body must be JSON, with content-type application/json";
+    for of in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonp",
+        "text/json",
+        "",
+        "é",
+    ] {
+        let ask = valid.clone().without("content-type").with("content-type", of);
+        assert_eq!(
+            system.send(&ask).await,
+            Answer::failure(415, "UNSUPPORTED_MEDIA_TYPE", media_type),
+            "{of}"
+        );
+    }
+
+    let too_large = Answer::failure(413, "PAYLOAD_TOO_LARGE", "the body is larger than 16 KiB");
+    assert_eq!(system.send(&Ask::post(" ".repeat(16_385))).await, too_large);
+    assert_eq!(system.send(&Ask::post("ü".repeat(8_193))).await, too_large);
+    assert_eq!(
+        system.send(&Ask::post(" ".repeat(16_384))).await.status,
+        400,
+        "just as large as allowed"
+    );
+
+    assert!(system.wire.seen().is_empty());
+    assert_eq!(system.item("ws-available0001").await["State"], "AVAILABLE");
+}
+
+#[tokio::test]
+async fn a_path_that_is_not_there_and_a_method_that_it_does_not_take() {
+    let system = System::start().await;
+    let nothing = Answer::failure(404, "NOT_FOUND", "there is nothing at this path");
+    for path in [
+        "/x",
+        "/workspaces",
+        "/Workspaces/ws-available0001",
+        "/workspaces/ws-available0001/x",
+        "/workspaces/ws-available0001/rebuilds/x/y",
+        "/rebuilds",
+        "/%2e%2e",
+    ] {
+        for method in ["GET", "POST"] {
+            assert_eq!(system.send(&Ask::new(method, path)).await, nothing, "{method} {path}");
+        }
+    }
+    for (path, allow) in [
+        ("/", "POST"),
+        ("/workspaces/ws-available0001", "GET"),
+        ("/workspaces/ws-available0001/rebuilds", "GET"),
+        ("/workspaces/ws-available0001/rebuilds/x", "GET"),
+    ] {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            if method != allow {
+                let message = format!("this path takes {allow} only");
+                let expected =
+                    Answer::failure(405, "METHOD_NOT_ALLOWED", &message).with("allow", allow);
+                assert_eq!(system.send(&Ask::new(method, path)).await, expected, "{method} {path}");
+            }
+        }
+    }
+    assert!(system.wire.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_workspace_is_shown_with_its_rebuild() {
+    let system = System::start().await;
+    let id = "ws-available0001";
+    let path = format!("/workspaces/{id}");
+    let known = json!({
+        "workspace_id": id,
+        "directory_id": "d-906700a1b2",
+        "user_name": "bo.lindqvist",
+        "bundle_id": "wsb-5e6f7g8h9",
+        "subnet_id": "subnet-0a1b2c3d4e5f60718",
+        "ip_address": "10.20.4.21",
+        "computer_name": "WSAMZN-2A4EA3C",
+        "workspace_properties": {
+            "running_mode": "ALWAYS_ON",
+            "root_volume_size_gib": 80,
+            "user_volume_size_gib": 100,
+            "compute_type_name": "PERFORMANCE",
+            "operating_system_name": "WINDOWS_SERVER_2022",
+        },
+        "state": "AVAILABLE",
+        "rebuildable": true,
+    });
+    let answer = system.send(&Ask::get(&path)).await;
+    assert_eq!(answer.json(), json!({ "success": true, "data": known }));
+    assert_eq!(answer.headers, Answer::envelope(200, &Value::Null).headers);
+    assert_eq!(system.wire.operations(), ["GetItem"]);
+
+    let accepted = system.send(&Ask::rebuild(id)).await;
+    system.wire.operations();
+    let mut shown = known;
+    shown["state"] = json!("REBUILDING");
+    shown["rebuildable"] = json!(false);
+    shown["rebuild"] = json!({
+        "id": accepted.id(),
+        "workspace_id": id,
+        "status": "REQUESTED",
+        "created_at": accepted.data()["created_at"],
+        "previous_state": "AVAILABLE",
+        "requested_by": "arn:aws:iam::000000000000:user/local",
+    });
+    assert_eq!(system.send(&Ask::get(&path)).await.data(), shown);
+    assert_eq!(system.wire.seen()[0].input["ConsistentRead"], true);
+
+    // Exactly the states that accept a rebuild are shown as such.
+    for state in REBUILDABLE.iter().chain(&OTHERS).filter(|state| **state != "AVAILABLE") {
+        let data = system.send(&Ask::get(&format!("/workspaces/{}", seeded(state)))).await.data();
+        assert_eq!(
+            (&data["state"], &data["rebuildable"]),
+            (&json!(state), &json!(REBUILDABLE.contains(state)))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_rebuild_is_followed_to_its_end() {
+    let system = System::start().await;
+    let id = "ws-error0001";
+    let body =
+        json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": id }], "Reason": "ticket 4711" });
+    let accepted = system.send(&Ask::post(body.to_string())).await;
+    system.wire.operations();
+    let path = accepted.header("location").expect("a location").to_owned();
+
+    let open = system.send(&Ask::get(&path)).await;
+    let data = json!({
+        "id": accepted.id(),
+        "workspace_id": id,
+        "status": "REQUESTED",
+        "created_at": accepted.data()["created_at"],
+        "previous_state": "ERROR",
+        "requested_by": "arn:aws:iam::000000000000:user/local",
+        "reason": "ticket 4711",
+    });
+    assert_eq!((open.status, open.header("retry-after"), open.data()), (200, Some("60"), data));
+    assert_eq!(system.wire.operations(), ["GetItem"]);
+
+    let mut failed = ended_rebuild(1, "4711");
+    failed["Status"] = json!("FAILED");
+    failed["ErrorCode"] = json!("REBUILD_FAILED");
+    failed["ErrorMessage"] = json!("the fleet says ERROR");
+    system.put("workspaces", json!({ "WorkspaceId": id, "State": "ERROR", "PreviousState": "STOPPED", "Rebuild": failed })).await;
+    let path = format!("/workspaces/{id}/rebuilds/{}", rebuild_id(1));
+    let ended = system.send(&Ask::get(&path)).await;
+    let data = json!({
+        "id": rebuild_id(1),
+        "workspace_id": id,
+        "status": "FAILED",
+        "created_at": "2025-01-01T00:00:00Z",
+        "started_at": "2025-01-01T00:01:00Z",
+        "ended_at": "2025-01-01T00:21:00Z",
+        "previous_state": "STOPPED",
+        "error": { "code": "REBUILD_FAILED", "message": "the fleet says ERROR" },
+    });
+    assert_eq!((ended.status, ended.header("retry-after"), ended.data()), (200, None, data));
+    assert_eq!(system.wire.operations(), ["GetItem"]);
+}
+
+/// Puts ended rebuilds `1..=count` into the history of a WorkSpace.
+async fn put_history(system: &System, id: &str, count: u8) {
+    for number in 1..=count {
+        let mut record = ended_rebuild(number, "k");
+        let members = record.as_object_mut().expect("an object");
+        let rebuild = members.remove("Id").expect("an id");
+        members.insert("RebuildId".into(), rebuild);
+        members.insert("WorkspaceId".into(), json!(id));
+        system.put("rebuilds", record).await;
+    }
+}
+
+/// The numbers of the rebuilds on a page, and the token of the next one.
+fn page(answer: &Answer) -> (Vec<u8>, Option<String>) {
+    let data = answer.data();
+    let rebuilds = data["rebuilds"].as_array().expect("an array").iter();
+    let number = |rebuild: &Value| {
+        let id = rebuild["id"].as_str().expect("an id");
+        let tail = id.strip_prefix("01941f29-7c00-7000-8000-0000000000");
+        tail.map_or(0, |tail| u8::from_str_radix(tail, 16).expect("hexadecimal"))
+    };
+    (rebuilds.map(number).collect(), data["next_token"].as_str().map(str::to_owned))
+}
+
+#[tokio::test]
+async fn the_history_is_paged_newest_first() {
+    let system = System::start().await;
+    let id = "ws-available0001";
+    let path = format!("/workspaces/{id}/rebuilds");
+    let empty = system.send(&Ask::get(&path)).await;
+    assert_eq!(empty.data(), json!({ "rebuilds": [] }));
+    system.wire.operations();
+
+    put_history(&system, id, 30).await;
+    put_history(&system, "ws-stopped0001", 3).await;
+    // An open rebuild (number 0 here) comes first; it is no record yet.
+    let open = system.send(&Ask::rebuild(id)).await.id();
+    system.wire.operations();
+
+    let (numbers, token) = page(&system.send(&Ask::get(&path)).await);
+    assert_eq!(numbers, [&[0][..], &(7..=30).rev().collect::<Vec<_>>()].concat(), "25 by default");
+    assert_eq!(system.wire.operations(), ["GetItem", "Query"]);
+    let rest = system.send(&Ask::get(&format!("{path}?next_token={}", token.expect("more")))).await;
+    assert_eq!(page(&rest), ((1..=6).rev().collect(), None));
+
+    for limit in [1, 7, 10, 31, 100] {
+        let (mut all, mut pages) = (vec![], 0);
+        let mut next = format!("{path}?limit={limit}");
+        loop {
+            let (numbers, token) = page(&system.send(&Ask::get(&next)).await);
+            assert!(numbers.len() <= limit);
+            all.extend(numbers);
+            pages += 1;
+            let Some(token) = token else { break };
+            next = format!("{path}?limit={limit}&next_token={token}");
+        }
+        assert_eq!(all, (0..=30).map(|number| (31 - number) % 31).collect::<Vec<u8>>(), "{limit}");
+        assert!((31_usize.div_ceil(limit)..=31 / limit + 1).contains(&pages), "{limit}: {pages}");
+    }
+
+    // The latest one has ended and has its record: it is shown once.
+    let item =
+        json!({ "WorkspaceId": id, "State": "AVAILABLE", "Rebuild": ended_rebuild(30, "k") });
+    system.put("workspaces", item).await;
+    let (numbers, _) = page(&system.send(&Ask::get(&format!("{path}?limit=2"))).await);
+    assert_eq!(numbers, [30, 29]);
+
+    system.wire.operations();
+    let older = system.send(&Ask::get(&format!("{path}/{}", rebuild_id(3)))).await;
+    assert_eq!((older.status, older.data()["id"].as_str()), (200, Some(rebuild_id(3).as_str())));
+    assert_eq!(system.wire.operations(), ["GetItem", "GetItem"]);
+
+    let unknown =
+        Answer::failure(404, "REBUILD_NOT_FOUND", "the WorkSpace has no rebuild of this id");
+    for other in [rebuild_id(99), open, "x".into(), "..%2f".into()] {
+        assert_eq!(system.send(&Ask::get(&format!("{path}/{other}"))).await, unknown, "{other}");
+    }
+    // A WorkSpace that has left the fleet keeps its history.
+    put_history(&system, "ws-gone00001", 2).await;
+    assert_eq!(page(&system.send(&Ask::get("/workspaces/ws-gone00001/rebuilds")).await).0, [2, 1]);
+}
+
+#[tokio::test]
+async fn an_invalid_query_is_refused() {
+    let system = System::start().await;
+    let path = "/workspaces/ws-available0001/rebuilds";
+    let limit = "limit must be a number from 1 to 100";
+    let token = "next_token is not one of this listing's";
+    for (query, message) in [
+        ("limit=0", limit),
+        ("limit=101", limit),
+        ("limit=256", limit),
+        ("limit=-1", limit),
+        ("limit=", limit),
+        ("limit=1.5", limit),
+        ("limit=ten", limit),
+        ("limit=5&limit=0", limit),
+        ("next_token=", token),
+        ("next_token=x", token),
+        ("next_token=ws-available0001", token),
+    ] {
+        let answer = system.send(&Ask::get(&format!("{path}?{query}"))).await;
+        let message = format!("Invalid request parameters: {message}");
+        assert_eq!(answer, Answer::failure(400, "VALIDATION_ERROR", &message), "{query}");
+    }
+    assert_eq!(system.send(&Ask::get(&format!("{path}?limit=0&limit=5"))).await.status, 200);
+    let pattern = "Invalid request parameters: WorkspaceId must match ^ws-[0-9a-z]{8,63}$";
+    for path in [
+        "/workspaces/x",
+        "/workspaces/x/rebuilds",
+        "/workspaces/x/rebuilds/x",
+        "/workspaces/WS-AVAILABLE0001",
+    ] {
+        let expected = Answer::failure(400, "VALIDATION_ERROR", pattern);
+        assert_eq!(system.send(&Ask::get(path)).await, expected, "{path}");
+    }
+}

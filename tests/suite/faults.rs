@@ -1,0 +1,271 @@
+//! DynamoDB fails, or its answers get lost on the way: what the client is told, and what is true.
+//!
+//! "Nothing was changed" may only be said where no attempt can have landed.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use serde_json::{Value, json};
+
+use crate::system::{Answer, Ask, System};
+use crate::wire::Attempt::{
+    self, Answered, Belied, Cut, Garbled, LastOne, Lost, Through, Unanswered,
+};
+
+const ID: &str = "ws-available0001";
+
+const THROTTLED: Attempt = Answered(400, "ThrottlingException");
+const BROKEN: Attempt = Answered(500, "InternalServerError");
+const DENIED: Attempt = Answered(400, "AccessDeniedException");
+
+/// What a client of either face is told.
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    Busy,
+    Unavailable,
+    Unknown { has_key: bool },
+    Internal,
+}
+
+impl Told {
+    fn message(self) -> &'static str {
+        match self {
+            Self::Busy => "the service is busy; nothing was changed; try again later",
+            Self::Unavailable => "the service is unavailable; nothing was changed; try again later",
+            Self::Unknown { has_key: true } => {
+                "it is not known whether the rebuild was accepted; repeat the request with the same idempotency key"
+            }
+            Self::Unknown { has_key: false } => {
+                "it is not known whether the rebuild was accepted; look at the WorkSpace before you ask again"
+            }
+            Self::Internal => "an internal error occurred",
+        }
+    }
+
+    fn in_envelope(self) -> Answer {
+        let failure = |status, code| Answer::failure(status, code, self.message());
+        match self {
+            Self::Busy | Self::Unavailable => {
+                failure(503, "SERVICE_UNAVAILABLE").with("retry-after", "5")
+            }
+            Self::Unknown { .. } => failure(504, "OUTCOME_UNKNOWN"),
+            Self::Internal => failure(500, "INTERNAL_ERROR"),
+        }
+    }
+
+    /// Status, error name, body.
+    fn in_aws_json(self) -> (u16, &'static str, Value) {
+        let (status, name) = match self {
+            Self::Busy => (400, "ThrottlingException"),
+            Self::Unavailable => (503, "ServiceUnavailableException"),
+            Self::Unknown { .. } | Self::Internal => (500, "InternalFailure"),
+        };
+        (status, name, json!({ "__type": name, "message": self.message() }))
+    }
+}
+
+fn with_key(ask: Ask) -> Ask {
+    ask.with("idempotency-key", "4711").with("amz-sdk-invocation-id", "4711")
+}
+
+async fn assert_told(system: &System, has_key: bool, told: Told) {
+    let mut asks = [Ask::rebuild(ID), Ask::aws_rebuild(ID)];
+    if has_key {
+        asks = asks.map(with_key);
+    }
+    let [envelope, aws_json] = asks;
+    assert_eq!(system.send(&envelope).await, told.in_envelope());
+
+    let answer = system.send(&aws_json).await;
+    let (status, name, body) = told.in_aws_json();
+    assert_eq!((answer.status, answer.json()), (status, body));
+    assert_eq!(answer.header("x-amzn-errortype"), Some(name));
+    assert_eq!(answer.header("content-type"), Some("application/x-amz-json-1.1"));
+}
+
+/// One attempt fails, another gets through: accepted once, under one id, as if nothing had been.
+#[tokio::test]
+async fn a_retry_settles_what_became_of_the_attempt_before_it() {
+    for first in [Lost, Cut, Belied(500, "InternalServerError"), BROKEN, THROTTLED] {
+        for ask in [Ask::rebuild(ID), with_key(Ask::rebuild(ID))] {
+            let system = System::start().await;
+            system.wire.script(&[first, Through]);
+            let answer = system.send(&ask).await;
+            assert_eq!(answer.status, 202, "{first:?}");
+            assert_eq!(answer.header("idempotency-replayed"), None, "{first:?}");
+            assert_eq!(system.item(ID).await["Rebuild"]["Id"], answer.id(), "{first:?}");
+
+            let attempts = system.wire.seen();
+            assert_eq!(attempts.len(), 2, "{first:?}");
+            assert_eq!(attempts[0].input, attempts[1].input, "{first:?}");
+        }
+        let system = System::start().await;
+        system.wire.script(&[first, Through]);
+        let answer = system.send(&Ask::aws_rebuild(ID)).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"FailedRequests":[]}"#));
+    }
+}
+
+/// The retry meets somebody else's rebuild, or a state: that settles it too.
+#[tokio::test]
+async fn a_retry_is_refused_as_a_first_attempt_would_be() {
+    let system = System::start().await;
+    let key = Ask::rebuild(ID).with("idempotency-key", "4711");
+    let first = system.send(&key).await.id();
+
+    system.wire.script(&[Cut, Through]);
+    let replayed = system.send(&key).await;
+    assert_eq!((replayed.id(), replayed.header("idempotency-replayed")), (first, Some("true")));
+
+    system.wire.script(&[Cut, Through]);
+    assert_eq!(system.send(&Ask::rebuild(ID)).await.status, 409);
+    system.wire.script(&[THROTTLED, Through]);
+    assert_eq!(system.send(&Ask::rebuild("ws-nosuchone0001")).await.status, 404);
+}
+
+/// An attempt may have landed, and no later one said: never "nothing was changed".
+#[tokio::test]
+async fn an_ambiguous_attempt_that_nothing_settles_leaves_the_outcome_unknown() {
+    let not_found = Answered(400, "ConditionalCheckFailedException");
+    for script in [
+        &[Lost, THROTTLED][..],
+        &[Lost, BROKEN],
+        &[Lost, DENIED],
+        &[Lost, Answered(400, "TransactionConflictException")],
+        // A failed condition without an item: there is none, or another table answered.
+        &[Lost, not_found],
+        &[LastOne],
+        &[THROTTLED, LastOne],
+        &[Belied(503, "ServiceUnavailable")],
+        &[BROKEN],
+        &[BROKEN, THROTTLED],
+        &[Cut],
+        &[Garbled],
+    ] {
+        for has_key in [false, true] {
+            let system = System::start().await;
+            system.wire.script(script);
+            let ask = Ask::rebuild(ID);
+            let ask = if has_key { with_key(ask) } else { ask };
+            let answer = system.send(&ask).await;
+            assert_eq!(answer, Told::Unknown { has_key }.in_envelope(), "{script:?}");
+        }
+    }
+    for has_key in [false, true] {
+        let system = System::start().await;
+        system.wire.script(&[BROKEN]);
+        assert_told(&system, has_key, Told::Unknown { has_key }).await;
+    }
+}
+
+/// What the client is told to do after that: the same key gives the first answer, whether the
+/// write landed or not.
+#[tokio::test]
+async fn after_an_unknown_outcome_the_same_key_settles_it() {
+    for (script, is_replay) in [(&[Lost, THROTTLED], Some("true")), (&[Cut, THROTTLED], None)] {
+        let system = System::start().await;
+        system.wire.script(script);
+        let ask = with_key(Ask::rebuild(ID));
+        assert_eq!(system.send(&ask).await.status, 504);
+        system.wire.script(&[Through]);
+        let answer = system.send(&ask).await;
+        assert_eq!(answer.header("idempotency-replayed"), is_replay);
+        assert_eq!(system.item(ID).await["Rebuild"]["Id"], answer.id());
+    }
+}
+
+/// An SDK repeats its call after an `InternalFailure`, with the same invocation id.
+#[tokio::test]
+async fn an_aws_client_that_repeats_its_call_is_told_of_its_success() {
+    let system = System::start().await;
+    system.wire.script(&[Lost, THROTTLED]);
+    let ask = with_key(Ask::aws_rebuild(ID));
+    assert_eq!(system.send(&ask).await.status, 500);
+    system.wire.script(&[Through]);
+    assert_eq!(system.send(&ask).await.body, r#"{"FailedRequests":[]}"#);
+    assert_eq!(system.item(ID).await["Rebuild"]["IdempotencyKey"], "sdk: 4711");
+}
+
+#[tokio::test]
+async fn attempts_that_time_out_may_have_landed() {
+    let system = System::start().await;
+    system.wire.script(&[Unanswered]);
+    assert_eq!(
+        system.send(&Ask::rebuild(ID)).await,
+        Told::Unknown { has_key: false }.in_envelope()
+    );
+    assert_eq!(system.item(ID).await["State"], "REBUILDING");
+}
+
+/// The time for all attempts is over while one is under way, which is still within its own.
+#[tokio::test]
+async fn an_attempt_that_is_cut_short_may_have_landed() {
+    for script in [&[Unanswered][..], &[THROTTLED, Unanswered]] {
+        let in_all = TimeoutConfig::builder().operation_timeout(Duration::from_secs(1)).build();
+        let system = System::start_with(|dynamodb| dynamodb.timeout_config(in_all)).await;
+        system.wire.script(script);
+        let answer = system.send(&Ask::rebuild(ID)).await;
+        assert_eq!(answer, Told::Unknown { has_key: false }.in_envelope(), "{script:?}");
+        assert_eq!(system.item(ID).await["State"], "REBUILDING", "{script:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_no_attempt_can_have_landed_nothing_was_changed() {
+    let system = System::start().await;
+    for error in [
+        "ThrottlingException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+        "ReplicatedWriteConflictException",
+    ] {
+        system.wire.script(&[Answered(400, error)]);
+        for has_key in [false, true] {
+            assert_told(&system, has_key, Told::Busy).await;
+        }
+    }
+    // A connection that was open when the port closed is lost; what follows is refused.
+    system.wire.close().await;
+    system.send(&Ask::rebuild(ID)).await;
+    for has_key in [false, true] {
+        assert_told(&system, has_key, Told::Unavailable).await;
+    }
+    assert_eq!(system.item(ID).await["State"], "AVAILABLE");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_service_is_nobody_elses_business() {
+    let system = System::start().await;
+    for error in
+        ["AccessDeniedException", "ResourceNotFoundException", "ValidationException", "Surprise"]
+    {
+        system.wire.script(&[Answered(400, error)]);
+        assert_told(&system, false, Told::Internal).await;
+        assert_eq!(system.wire.operations(), ["UpdateItem"; 2], "no use in repeating it");
+    }
+}
+
+/// A read changes nothing, so there is no such thing as its unknown outcome.
+#[tokio::test]
+async fn a_failed_read_is_never_an_unknown_outcome() {
+    let system =
+        System::start_with(|dynamodb| dynamodb.retry_config(RetryConfig::disabled())).await;
+    for (attempt, told) in [
+        (THROTTLED, Told::Busy),
+        (BROKEN, Told::Unavailable),
+        (Cut, Told::Unavailable),
+        (DENIED, Told::Internal),
+    ] {
+        system.wire.script(&[attempt]);
+        for path in ["", "/rebuilds", "/rebuilds/01941f29-7c00-7000-8000-000000000001"] {
+            let answer = system.send(&Ask::get(&format!("/workspaces/{ID}{path}"))).await;
+            assert_eq!(answer, told.in_envelope(), "{attempt:?} {path}");
+        }
+        let answer = system.send(&Ask::aws("DescribeWorkspaces", "{}")).await;
+        let (status, _, body) = told.in_aws_json();
+        assert_eq!((answer.status, answer.json()), (status, body), "{attempt:?}");
+    }
+}

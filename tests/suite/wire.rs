@@ -1,0 +1,181 @@
+//! What stands between the API and DynamoDB: it counts each request, and does to it what a test's
+//! script says. The API's own client is on one side, a real DynamoDB API on the other.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::Uri;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::system::listen;
+
+/// What happens to one attempt.
+#[derive(Clone, Copy, Debug)]
+pub enum Attempt {
+    /// It lands and is answered.
+    Through,
+    /// It lands; the connection is lost before the answer.
+    Lost,
+    /// It lands; the answer never comes.
+    Unanswered,
+    /// It lands; the connection is lost, and no other can be made from then on.
+    LastOne,
+    /// The connection is lost before it lands.
+    Cut,
+    /// It doesn't land; the answer has this status and error name.
+    Answered(u16, &'static str),
+    /// It lands; the answer has this status and error name all the same.
+    Belied(u16, &'static str),
+    /// It lands; the answer is one, and can't be read.
+    Garbled,
+}
+
+/// The text of every error that the wire makes up: no answer of the API may repeat it.
+pub const SECRET: &str = "arn:aws:dynamodb:us-east-1:000000000000:table/workspaces";
+
+/// One request that came by.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The DynamoDB operation.
+    pub operation: String,
+    /// Its input.
+    pub input: Value,
+}
+
+/// The wire.
+#[derive(Clone)]
+pub struct Wire {
+    /// The endpoint for the API's client.
+    pub url: String,
+    script: Arc<Mutex<VecDeque<Attempt>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    accepting: Arc<Mutex<Option<JoinHandle<()>>>>,
+    upstream: Uri,
+    client: Client<HttpConnector, Body>,
+}
+
+impl Wire {
+    /// Starts it in front of a DynamoDB.
+    pub async fn start(upstream: &str) -> Self {
+        let (listener, url) = listen().await;
+        let wire = Self {
+            url,
+            script: Arc::default(),
+            seen: Arc::default(),
+            accepting: Arc::default(),
+            upstream: upstream.parse().expect("a URL"),
+            client: Client::builder(TokioExecutor::new()).build_http(),
+        };
+        let serving = wire.clone();
+        let accepting = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                let wire = serving.clone();
+                connections.spawn(async move {
+                    let answer = service_fn(|request| wire.answer(request));
+                    // A lost connection is an error here, and what the script wants.
+                    let _ =
+                        http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+                });
+            }
+        });
+        *wire.accepting.lock().expect("no panic") = Some(accepting);
+        wire
+    }
+
+    /// What happens to the attempts from now on; the last entry holds for all that follow.
+    pub fn script(&self, attempts: &[Attempt]) {
+        *self.script.lock().expect("no panic") = attempts.iter().copied().collect();
+    }
+
+    /// The requests since this was asked last.
+    pub fn seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.seen.lock().expect("no panic"))
+    }
+
+    /// The operations of those requests.
+    pub fn operations(&self) -> Vec<String> {
+        self.seen().into_iter().map(|seen| seen.operation).collect()
+    }
+
+    /// Closes it: each connection, and the port.
+    pub async fn close(&self) {
+        let accepting = self.accepting.lock().expect("no panic").take().expect("it is open");
+        accepting.abort();
+        let _ = accepting.await;
+    }
+
+    fn next(&self) -> Attempt {
+        let mut script = self.script.lock().expect("no panic");
+        let next = script.front().copied().unwrap_or(Attempt::Through);
+        if script.len() > 1 {
+            script.pop_front();
+        }
+        next
+    }
+
+    /// `Err` loses the connection.
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response, Lost> {
+        let (head, body) = request.into_parts();
+        let body = to_bytes(Body::new(body), usize::MAX).await.map_err(|_| Lost)?;
+        let target = head.headers["x-amz-target"].to_str().expect("ASCII");
+        self.seen.lock().expect("no panic").push(Seen {
+            operation: target.rsplit('.').next().unwrap_or_default().to_owned(),
+            input: serde_json::from_slice(&body).expect("JSON"),
+        });
+        let land = async {
+            let mut request = Request::from_parts(head, Body::from(body));
+            *request.uri_mut() = self.upstream.clone();
+            self.client.request(request).await.expect("an answer").map(Body::new)
+        };
+        match self.next() {
+            Attempt::Through => Ok(land.await),
+            Attempt::Lost => {
+                land.await;
+                Err(Lost)
+            }
+            Attempt::Unanswered => {
+                land.await;
+                std::future::pending().await
+            }
+            Attempt::LastOne => {
+                land.await;
+                // Takes this very connection with it.
+                let accepting = self.accepting.lock().expect("no panic").take();
+                accepting.expect("it is open").abort();
+                std::future::pending().await
+            }
+            Attempt::Cut => Err(Lost),
+            Attempt::Answered(status, name) => Ok(error(status, name)),
+            Attempt::Belied(status, name) => {
+                land.await;
+                Ok(error(status, name))
+            }
+            Attempt::Garbled => {
+                land.await;
+                Ok(Response::new(Body::from("}")))
+            }
+        }
+    }
+}
+
+fn error(status: u16, name: &str) -> Response {
+    let body =
+        json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{name}"), "message": SECRET });
+    Response::builder().status(status).body(Body::from(body.to_string())).expect("a response")
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is lost")]
+struct Lost;
