@@ -1,6 +1,7 @@
 //! The contract, held against the real thing: the function behind real HTTP, a real DynamoDB API
 //! on a port, real clients. One binary, so that it links once.
 
+mod aws_clients;
 #[path = "../../examples/local/dynamodb.rs"]
 mod dynamodb;
 #[path = "../../examples/local/gateway.rs"]
