@@ -117,7 +117,7 @@ fn invalid_state(id: &WorkspaceId, state: State, is_open: bool) -> String {
     format!("WorkSpace {id} is in state {state}{open}; a rebuild is allowed only from {allowed}")
 }
 
-fn outcome_unknown(has_key: bool) -> &'static str {
+pub(crate) fn outcome_unknown(has_key: bool) -> &'static str {
     if has_key {
         "it is not known whether the rebuild was accepted; repeat the request with the same idempotency key"
     } else {

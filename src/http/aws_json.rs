@@ -1,32 +1,36 @@
 //! The AWS JSON 1.1 face: what stock AWS clients speak.
 //! (Protocol: <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>)
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
 use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 use serde_json::Value;
 use serde_with::skip_serializing_none;
 
-use super::json::{Members, members, parse, take_array, take_integer, take_string};
+use super::json::{Members, members, parse, take_array, take_integer, take_string, wrong_type};
 use super::{Call, respond};
-use crate::error::Error;
+use crate::error::{Error, outcome_unknown};
 use crate::service::{Command, Outcome, RebuildRequest};
 use crate::store::Filter;
-use crate::workspace::{Description, IdempotencyKey, State, Workspace, WorkspaceId};
+use crate::workspace::{Description, IdempotencyKey, Malformed, State, Workspace, WorkspaceId};
 
 /// The most ids, and the longest page, of one `DescribeWorkspaces` (API model).
 const PAGE: u8 = 25;
+/// The forms of two ids (API model).
+const DIRECTORY_ID: &str = "^(d-[0-9a-f]{8,63}$)|(wsd-[0-9a-z]{8,63}$)";
+const BUNDLE_ID: &str = "^wsb-[0-9a-z]{8,63}$";
 
 /// What a request asks for.
 ///
 /// # Errors
 /// Every row of the contract's table that needs no look at a WorkSpace.
 pub fn decode(call: &Call<'_>) -> Result<Command, Error> {
-    if call.method() != Method::POST || !call.path().is_empty() {
-        return Err(Error::UnknownOperation);
-    }
-    let target = call.header("x-amz-target").transpose()?.unwrap_or_default();
-    match target.strip_prefix("WorkspacesService.") {
+    let target = call.header("x-amz-target").and_then(Result::ok).unwrap_or_default();
+    let is_root = call.method() == Method::POST && call.path().is_empty();
+    match target.strip_prefix("WorkspacesService.").filter(|_| is_root) {
         Some("RebuildWorkspaces") => decode_rebuild(call).map(Command::Rebuild),
         Some("DescribeWorkspaces") => decode_describe(call),
         Some(_) | None => Err(Error::UnknownOperation),
@@ -35,39 +39,30 @@ pub fn decode(call: &Call<'_>) -> Result<Command, Error> {
 
 fn decode_rebuild(call: &Call<'_>) -> Result<RebuildRequest, Error> {
     let mut body = parse(call.body()?)?;
-    let requests = take_array(&mut body, "RebuildWorkspaceRequests")?;
-    let mut ids = Vec::new();
-    for request in requests.iter().flatten() {
-        let mut request = members(request.clone(), "RebuildWorkspaceRequests")?;
-        ids.push(take_string(&mut request, "WorkspaceId")?);
-    }
+    let ids = take_list(&mut body, "RebuildWorkspaceRequests", |request| {
+        take_string(&mut members(request, "RebuildWorkspaceRequests[]")?, "WorkspaceId")
+    })?;
+
     let mut constraints = Constraints::default();
     let list = "rebuildWorkspaceRequests";
-    if requests.is_none() {
-        constraints.broken(list, "Member must not be null");
-    }
-    constraints.length(list, requests.as_deref(), 1);
-    let mut workspace_ids = Vec::new();
-    for (number, id) in (1..).zip(ids) {
+    constraints.not_null(list, ids.as_ref());
+    constraints.length(list, ids.as_ref().map(Vec::len), 1..=1);
+    let mut workspace_id = None;
+    for (number, id) in (1..).zip(ids.into_iter().flatten()) {
         let place = format!("{list}.{number}.member.workspaceId");
-        match id {
-            Some(id) => workspace_ids.extend(constraints.workspace_id(&place, id)),
-            None => constraints.broken(&place, "Member must not be null"),
-        }
+        constraints.not_null(&place, id.as_ref());
+        let id = id.map(WorkspaceId::try_from);
+        constraints.pattern(&place, !matches!(id, Some(Err(_))), WorkspaceId::PATTERN);
+        workspace_id = id.and_then(Result::ok);
     }
-    let key = match call.header("amz-sdk-invocation-id").transpose()? {
-        None => None,
-        Some(id) => {
-            let key = IdempotencyKey::from_sdk_invocation(id);
-            let length = "Member must have 1 to 255 visible ASCII characters";
-            key.map_err(|_| constraints.broken("amz-sdk-invocation-id", length)).ok()
-        }
-    };
-    constraints.check()?;
-    let workspace_id = workspace_ids.pop();
+    let key = call.header("amz-sdk-invocation-id").transpose()?;
+    let key = key.map(IdempotencyKey::from_sdk_invocation).transpose();
+    if key.is_err() {
+        constraints.broken("amz-sdk-invocation-id", "Member must have 1 to 255 visible characters");
+    }
     Ok(RebuildRequest {
-        workspace_id: workspace_id.ok_or_else(|| Error::Invalid("no WorkSpace".to_owned()))?,
-        idempotency_key: key,
+        workspace_id: constraints.check(workspace_id)?,
+        idempotency_key: key.ok().flatten(),
         reason: None,
         caller: call.caller(),
     })
@@ -75,7 +70,10 @@ fn decode_rebuild(call: &Call<'_>) -> Result<RebuildRequest, Error> {
 
 fn decode_describe(call: &Call<'_>) -> Result<Command, Error> {
     let mut body = parse(call.body()?)?;
-    let ids = take_strings(&mut body, "WorkspaceIds")?;
+    let ids = take_list(&mut body, "WorkspaceIds", |id| match id {
+        Value::String(id) => Ok(id),
+        _ => Err(wrong_type("WorkspaceIds[]", "a string")),
+    })?;
     let directory_id = take_string(&mut body, "DirectoryId")?;
     let user_name = take_string(&mut body, "UserName")?;
     let bundle_id = take_string(&mut body, "BundleId")?;
@@ -84,38 +82,31 @@ fn decode_describe(call: &Call<'_>) -> Result<Command, Error> {
     let workspace_name = take_string(&mut body, "WorkspaceName")?;
 
     let mut constraints = Constraints::default();
-    constraints.length("workspaceIds", ids.as_deref(), PAGE.into());
-    let mut workspace_ids = Vec::new();
-    for (number, id) in (1..).zip(ids.iter().flatten()) {
-        let place = format!("workspaceIds.{number}.member");
-        workspace_ids.extend(constraints.workspace_id(&place, id.clone()));
+    constraints.length("workspaceIds", ids.as_ref().map(Vec::len), 1..=PAGE.into());
+    let ids = ids.map(distinct_ids).transpose();
+    if ids.is_err() {
+        let pattern = WorkspaceId::PATTERN;
+        let member = format!("[Member must satisfy regular expression pattern: {pattern}]");
+        constraints.broken("workspaceIds", &format!("Member must satisfy constraint: {member}"));
     }
-    if directory_id.as_deref().is_some_and(|id| !is_directory_id(id)) {
-        constraints.pattern("directoryId", r"^(d-[0-9a-f]{8,63}$)|(wsd-[0-9a-z]{8,63}$)");
-    }
-    constraints.text_length("userName", user_name.as_deref(), 63);
-    if bundle_id.as_deref().is_some_and(|id| !is_id(id, "wsb-", u8::is_ascii_lowercase)) {
-        constraints.pattern("bundleId", "^wsb-[0-9a-z]{8,63}$");
-    }
-    if limit.is_some_and(|limit| limit < 1) {
-        constraints.broken("limit", "Member must have value greater than or equal to 1");
-    }
-    if limit.is_some_and(|limit| limit > PAGE.into()) {
-        constraints.broken("limit", "Member must have value less than or equal to 25");
-    }
-    constraints.text_length("nextToken", token.as_deref(), 2048);
-    constraints.check()?;
+    let characters = |text: &Option<String>| Some(text.as_ref()?.chars().count());
+    let is_directory = directory_id.as_deref().is_none_or(is_directory_id);
+    constraints.length("directoryId", characters(&directory_id), 10..=65);
+    constraints.pattern("directoryId", is_directory, DIRECTORY_ID);
+    constraints.length("userName", characters(&user_name), 1..=63);
+    let is_bundle = bundle_id.as_deref().is_none_or(|id| is_id(id, "wsb-", b'a'..=b'z'));
+    constraints.pattern("bundleId", is_bundle, BUNDLE_ID);
+    constraints.bounds("limit", "value", limit, 1..=PAGE.into());
+    constraints.length("nextToken", characters(&token), 1..=2048);
+    let limit = u8::try_from(limit.unwrap_or(PAGE.into())).ok();
+    let limit = constraints.check(limit)?;
 
     if workspace_name.is_some() {
         return Err(Error::InvalidCombination("WorkspaceName is not supported here"));
     }
-    let filter = match (ids, directory_id, user_name, bundle_id) {
+    let filter = match (ids.ok().flatten(), directory_id, user_name, bundle_id) {
         (None, None, None, None) => Filter::All,
-        (Some(_), None, None, None) => {
-            let mut seen = std::collections::HashSet::new();
-            workspace_ids.retain(|id| seen.insert(id.clone()));
-            Filter::Ids(workspace_ids)
-        }
+        (Some(ids), None, None, None) => Filter::Ids(ids),
         (None, Some(directory_id), user_name, None) => {
             Filter::Directory { directory_id, user_name }
         }
@@ -126,32 +117,41 @@ fn decode_describe(call: &Call<'_>) -> Result<Command, Error> {
             ));
         }
     };
-    let limit = limit.and_then(|limit| u8::try_from(limit).ok()).unwrap_or(PAGE);
     Ok(Command::DescribeWorkspaces { filter, limit, token })
 }
 
-fn take_strings(body: &mut Members, name: &str) -> Result<Option<Vec<String>>, Error> {
-    let Some(values) = take_array(body, name)? else {
-        return Ok(None);
-    };
-    let strings = values.into_iter().map(|value| match value {
-        Value::String(text) => Ok(text),
-        _ => Err(super::json::wrong_type(name, "an array of strings")),
-    });
-    strings.collect::<Result<_, _>>().map(Some)
+/// Takes an array out, each entry read by `read`.
+fn take_list<T>(
+    body: &mut Members,
+    name: &str,
+    read: impl Fn(Value) -> Result<T, Error>,
+) -> Result<Option<Vec<T>>, Error> {
+    let values = take_array(body, name)?;
+    values.map(|values| values.into_iter().map(read).collect()).transpose()
 }
 
-/// A prefix and 8 to 63 digits or letters, as the API model's ids are.
-fn is_id(text: &str, prefix: &str, is_letter: fn(&u8) -> bool) -> bool {
-    text.strip_prefix(prefix).is_some_and(|tail| {
-        (8..=63).contains(&tail.len())
-            && tail.bytes().all(|byte| byte.is_ascii_digit() || is_letter(&byte))
-    })
+/// Each id once, in the order given: DynamoDB refuses a batch that names a key twice.
+fn distinct_ids(texts: Vec<String>) -> Result<Vec<WorkspaceId>, Malformed> {
+    let mut ids = Vec::new();
+    for text in texts {
+        let id = WorkspaceId::try_from(text)?;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
 }
 
 fn is_directory_id(text: &str) -> bool {
-    is_id(text, "d-", |byte| matches!(byte, b'a'..=b'f'))
-        || is_id(text, "wsd-", u8::is_ascii_lowercase)
+    is_id(text, "d-", b'a'..=b'f') || is_id(text, "wsd-", b'a'..=b'z')
+}
+
+/// A prefix and 8 to 63 digits or letters, as the API model's ids are.
+fn is_id(text: &str, prefix: &str, letters: RangeInclusive<u8>) -> bool {
+    text.strip_prefix(prefix).is_some_and(|tail| {
+        (8..=63).contains(&tail.len())
+            && tail.bytes().all(|byte| byte.is_ascii_digit() || letters.contains(&byte))
+    })
 }
 
 /// The constraints of the API model that a request breaks, worded as AWS words them. The values
@@ -164,41 +164,48 @@ impl Constraints {
         self.0.push(format!("Value at '{place}' failed to satisfy constraint: {constraint}"));
     }
 
-    fn pattern(&mut self, place: &str, pattern: &str) {
-        self.broken(place, &format!("Member must satisfy regular expression pattern: {pattern}"));
-    }
-
-    fn length<T>(&mut self, place: &str, list: Option<&[T]>, most: usize) {
-        self.bounds(place, list.map(<[T]>::len), most);
-    }
-
-    fn text_length(&mut self, place: &str, text: Option<&str>, most: usize) {
-        self.bounds(place, text.map(|text| text.chars().count()), most);
-    }
-
-    fn bounds(&mut self, place: &str, length: Option<usize>, most: usize) {
-        match length {
-            Some(0) => self.broken(place, "Member must have length greater than or equal to 1"),
-            Some(length) if length > most => {
-                let constraint = format!("Member must have length less than or equal to {most}");
-                self.broken(place, &constraint);
-            }
-            Some(_) | None => {}
+    fn not_null<T>(&mut self, place: &str, value: Option<&T>) {
+        if value.is_none() {
+            self.broken(place, "Member must not be null");
         }
     }
 
-    fn workspace_id(&mut self, place: &str, text: String) -> Option<WorkspaceId> {
-        let id = WorkspaceId::try_from(text);
-        id.map_err(|_| self.pattern(place, WorkspaceId::PATTERN)).ok()
+    fn pattern(&mut self, place: &str, is_met: bool, pattern: &str) {
+        if !is_met {
+            let constraint = format!("Member must satisfy regular expression pattern: {pattern}");
+            self.broken(place, &constraint);
+        }
     }
 
-    fn check(self) -> Result<(), Error> {
-        match self.0.len() {
-            0 => Ok(()),
-            1 => Err(Error::Invalid(format!("1 validation error detected: {}", self.0[0]))),
-            count => {
+    fn length(&mut self, place: &str, length: Option<usize>, allowed: RangeInclusive<usize>) {
+        self.bounds(place, "length", length, allowed);
+    }
+
+    /// An absent value breaks no bounds.
+    fn bounds<T: Display + PartialOrd>(
+        &mut self,
+        place: &str,
+        what: &str,
+        value: Option<T>,
+        allowed: RangeInclusive<T>,
+    ) {
+        let (least, most) = allowed.into_inner();
+        let (order, bound) = match value {
+            Some(value) if value < least => ("greater", least),
+            Some(value) if value > most => ("less", most),
+            Some(_) | None => return,
+        };
+        self.broken(place, &format!("Member must have {what} {order} than or equal to {bound}"));
+    }
+
+    /// What the request comes to, which is there if no constraint is broken.
+    fn check<T>(self, valid: Option<T>) -> Result<T, Error> {
+        match (valid, self.0.len()) {
+            (Some(valid), 0) => Ok(valid),
+            (_, count) => {
+                let errors = if count == 1 { "error" } else { "errors" };
                 let all = self.0.join("; ");
-                Err(Error::Invalid(format!("{count} validation errors detected: {all}")))
+                Err(Error::Invalid(format!("{count} validation {errors} detected: {all}")))
             }
         }
     }
@@ -251,7 +258,12 @@ fn encode_error(error: &Error) -> Response<Body> {
             (StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure")
         }
     };
-    let body = ErrorShape { __type: name, message: &error.to_string() };
+    let message = match error {
+        // The client's SDK made the key, and has done with repeating: a new call has another one.
+        Error::OutcomeUnknown { .. } => outcome_unknown(false).to_owned(),
+        _ => error.to_string(),
+    };
+    let body = ErrorShape { __type: name, message: &message };
     let mut response = respond(status, "application/x-amz-json-1.1", &body);
     response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(name));
     response
@@ -310,6 +322,158 @@ impl<'a> From<&'a Workspace> for WorkspaceShape<'a> {
             workspace_id: &workspace.workspace_id,
             state: workspace.state,
             description: &workspace.description,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lambda_http::Request;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// What a request with this target and body decodes to, or else is answered with.
+    fn decoded(target: &str, body: &str) -> Result<Command, (StatusCode, Value)> {
+        let mut request = Request::new(Body::from(body));
+        *request.method_mut() = Method::POST;
+        request.headers_mut().insert("x-amz-target", target.parse().expect("a header's value"));
+        let call = Call::new(&request);
+        decode(&call).map_err(|error| {
+            let response = encode(&call, &Err(error));
+            assert_eq!(response.headers()["content-type"], "application/x-amz-json-1.1");
+            let body: Value = serde_json::from_slice(response.body()).expect("JSON");
+            assert_eq!(response.headers()["x-amzn-errortype"], *body["__type"].as_str().unwrap());
+            (response.status(), body)
+        })
+    }
+
+    fn message(operation: &str, body: &Value) -> String {
+        let target = format!("WorkspacesService.{operation}");
+        let (status, error) = decoded(&target, &body.to_string()).expect_err("a refusal");
+        assert_eq!(
+            (status, &error["__type"]),
+            (StatusCode::BAD_REQUEST, &json!("ValidationException"))
+        );
+        error["message"].as_str().expect("a text").to_owned()
+    }
+
+    #[test]
+    fn constraints_are_worded_as_aws_words_them() {
+        let rebuild = |requests: Value| {
+            message("RebuildWorkspaces", &json!({ "RebuildWorkspaceRequests": requests }))
+        };
+        let describe = |body: Value| message("DescribeWorkspaces", &body);
+        let id = json!({ "WorkspaceId": "ws-0a1b2c3d4" });
+        let one = |place: &str, constraint: &str| {
+            format!(
+                "1 validation error detected: Value at '{place}' failed to satisfy constraint: {constraint}"
+            )
+        };
+        let list = "rebuildWorkspaceRequests";
+        let member = "rebuildWorkspaceRequests.1.member.workspaceId";
+        let pattern = "Member must satisfy regular expression pattern: ^ws-[0-9a-z]{8,63}$";
+        assert_eq!(rebuild(Value::Null), one(list, "Member must not be null"));
+        let least = "Member must have length greater than or equal to 1";
+        assert_eq!(rebuild(json!([])), one(list, least));
+        let most = "Member must have length less than or equal to 1";
+        assert_eq!(rebuild(json!([id, id])), one(list, most));
+        assert_eq!(rebuild(json!([{}])), one(member, "Member must not be null"));
+        assert_eq!(rebuild(json!([{ "WorkspaceId": "ws-UPPER0001" }])), one(member, pattern));
+        assert_eq!(
+            rebuild(json!([id, {}])),
+            "2 validation errors detected: \
+             Value at 'rebuildWorkspaceRequests' failed to satisfy constraint: \
+             Member must have length less than or equal to 1; \
+             Value at 'rebuildWorkspaceRequests.2.member.workspaceId' failed to satisfy constraint: \
+             Member must not be null",
+        );
+        let each = format!("Member must satisfy constraint: [{pattern}]");
+        assert_eq!(
+            describe(json!({ "WorkspaceIds": ["ws-1", "ws-2"] })),
+            one("workspaceIds", &each)
+        );
+        let most = "Member must have value less than or equal to 25";
+        assert_eq!(describe(json!({ "Limit": 26 })), one("limit", most));
+        let least = "Member must have value greater than or equal to 1";
+        assert_eq!(describe(json!({ "Limit": i64::MIN })), one("limit", least));
+    }
+
+    #[test]
+    fn a_listing_names_each_id_once_in_the_order_given() {
+        let body = r#"{"WorkspaceIds":["ws-bbbbbbbb","ws-aaaaaaaa","ws-bbbbbbbb"]}"#;
+        let command = decoded("WorkspacesService.DescribeWorkspaces", body);
+        let Ok(Command::DescribeWorkspaces { filter: Filter::Ids(ids), limit: 25, token: None }) =
+            command
+        else {
+            panic!("{command:?}");
+        };
+        assert_eq!(
+            ids.iter().map(WorkspaceId::as_str).collect::<Vec<_>>(),
+            ["ws-bbbbbbbb", "ws-aaaaaaaa"]
+        );
+    }
+
+    fn any_text() -> impl Strategy<Value = String> {
+        let ids = "(ws|d|wsd|wsb)-[0-9a-gA-Z]{6,70}";
+        prop_oneof![ids, "RAW[ -~]{0,70}", "RAW\\PC{0,70}", Just(String::new())]
+    }
+
+    /// Any JSON, with the names of the API's members more often than not.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            (0..30_i64).prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any_text().prop_map(Value::from),
+        ];
+        let names = prop::sample::select(vec![
+            "RebuildWorkspaceRequests",
+            "WorkspaceId",
+            "WorkspaceIds",
+            "DirectoryId",
+            "UserName",
+            "BundleId",
+            "Limit",
+            "NextToken",
+            "WorkspaceName",
+            "Other",
+        ]);
+        leaf.prop_recursive(4, 40, 4, move |inner| {
+            let members = prop::collection::btree_map(names.clone(), inner.clone(), 0..4);
+            prop_oneof![
+                prop::collection::vec(inner, 0..3).prop_map(Value::from),
+                members.prop_map(|members| json!(members)),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_is_decoded_or_refused_by_name_without_repeating_it(
+            operation in prop::sample::select(vec!["RebuildWorkspaces", "DescribeWorkspaces"]),
+            body in prop_oneof![any_json().prop_map(|body| body.to_string()), any_text()],
+        ) {
+            if let Err((status, error)) = decoded(&format!("WorkspacesService.{operation}"), &body) {
+                prop_assert_eq!(status, StatusCode::BAD_REQUEST);
+                let names = ["SerializationException", "ValidationException", "InvalidParameterValuesException"];
+                prop_assert!(names.contains(&error["__type"].as_str().unwrap()), "{}", error);
+                let message = error["message"].as_str().unwrap();
+                prop_assert!(!message.is_empty() && !message.contains("RAW"), "{}", message);
+            }
+        }
+
+        #[test]
+        fn an_id_matches_its_pattern_or_is_refused(id in any_text()) {
+            let tail = |prefix| id.strip_prefix(prefix).filter(|tail| (8..=63).contains(&tail.len()));
+            let all = |tail: Option<&str>, set: &str| tail.is_some_and(|tail| tail.chars().all(|c| set.contains(c)));
+            let hex = "0123456789abcdef";
+            let alphanumeric = "0123456789abcdefghijklmnopqrstuvwxyz";
+            prop_assert_eq!(is_directory_id(&id), all(tail("d-"), hex) || all(tail("wsd-"), alphanumeric));
+            prop_assert_eq!(is_id(&id, "wsb-", b'a'..=b'z'), all(tail("wsb-"), alphanumeric));
         }
     }
 }

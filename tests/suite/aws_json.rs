@@ -173,7 +173,7 @@ async fn each_error_has_its_status_name_and_message() {
         (rebuild("{"), serialization, "the body is not valid JSON".into()),
         (rebuild("[]"), serialization, "the body must be an object".into()),
         (rebuild(r#"{"RebuildWorkspaceRequests":{}}"#), serialization, "RebuildWorkspaceRequests must be an array".into()),
-        (rebuild(r#"{"RebuildWorkspaceRequests":["ws-available0001"]}"#), serialization, "RebuildWorkspaceRequests must be an object".into()),
+        (rebuild(r#"{"RebuildWorkspaceRequests":["ws-available0001"]}"#), serialization, "RebuildWorkspaceRequests[] must be an object".into()),
         (rebuild(r#"{"RebuildWorkspaceRequests":[{"WorkspaceId":4711}]}"#), serialization, "WorkspaceId must be a string".into()),
         (describe(r#"{"Limit":"5"}"#), serialization, "Limit must be an integer".into()),
         (describe(r#"{"WorkspaceIds":[4711]}"#), serialization, "WorkspaceIds must be an array of strings".into()),

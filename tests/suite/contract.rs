@@ -454,6 +454,7 @@ async fn a_workspace_is_shown_with_its_rebuild() {
             "user_volume_size_gib": 100,
             "compute_type_name": "PERFORMANCE",
             "operating_system_name": "WINDOWS_SERVER_2022",
+            "protocols": ["WSP"],
         },
         "state": "AVAILABLE",
         "rebuildable": true,

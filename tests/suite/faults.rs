@@ -61,7 +61,12 @@ impl Told {
             Self::Unavailable => (503, "ServiceUnavailableException"),
             Self::Unknown { .. } | Self::Internal => (500, "InternalFailure"),
         };
-        (status, name, json!({ "__type": name, "message": self.message() }))
+        // An invocation id is not a client's to give again.
+        let message = match self {
+            Self::Unknown { .. } => Self::Unknown { has_key: false }.message(),
+            Self::Busy | Self::Unavailable | Self::Internal => self.message(),
+        };
+        (status, name, json!({ "__type": name, "message": message }))
     }
 }
 

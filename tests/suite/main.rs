@@ -1,13 +1,16 @@
 //! The contract, held against the real thing: the function behind real HTTP, a real DynamoDB API
 //! on a port, real clients. One binary, so that it links once.
 
+mod aws_clients;
 mod aws_json;
 mod contract;
 #[path = "../../examples/local/dynamodb.rs"]
 mod dynamodb;
+mod events;
 mod faults;
 #[path = "../../examples/local/gateway.rs"]
 mod gateway;
 mod race;
 mod system;
+mod template;
 mod wire;

@@ -34,6 +34,8 @@ pub enum Attempt {
     Cut,
     /// It doesn't land; the answer has this status and error name.
     Answered(u16, &'static str),
+    /// A `BatchGetItem` lands; its answer has one item, and the other keys as unprocessed.
+    Partly,
     /// It lands; the answer has this status and error name all the same.
     Belied(u16, &'static str),
     /// It lands; the answer is one, and can't be read.
@@ -130,9 +132,10 @@ impl Wire {
         let (head, body) = request.into_parts();
         let body = to_bytes(Body::new(body), usize::MAX).await.map_err(|_| Lost)?;
         let target = head.headers["x-amz-target"].to_str().expect("ASCII");
+        let input: Value = serde_json::from_slice(&body).expect("JSON");
         self.seen.lock().expect("no panic").push(Seen {
             operation: target.rsplit('.').next().unwrap_or_default().to_owned(),
-            input: serde_json::from_slice(&body).expect("JSON"),
+            input: input.clone(),
         });
         let land = async {
             let mut request = Request::from_parts(head, Body::from(body));
@@ -156,6 +159,12 @@ impl Wire {
                 accepting.expect("it is open").abort();
                 std::future::pending().await
             }
+            Attempt::Partly => {
+                let body =
+                    to_bytes(land.await.into_body(), usize::MAX).await.expect("a whole body");
+                let answer = serde_json::from_slice(&body).expect("JSON");
+                Ok(Response::new(Body::from(partly(&input, answer).to_string())))
+            }
             Attempt::Cut => Err(Lost),
             Attempt::Answered(status, name) => Ok(error(status, name)),
             Attempt::Belied(status, name) => {
@@ -168,6 +177,16 @@ impl Wire {
             }
         }
     }
+}
+
+fn partly(input: &Value, mut answer: Value) -> Value {
+    let mut rest = input["RequestItems"]["workspaces"].clone();
+    let items = answer["Responses"]["workspaces"].as_array_mut().expect("items");
+    items.truncate(1);
+    let keys = rest["Keys"].as_array_mut().expect("keys");
+    keys.retain(|key| key["WorkspaceId"] != items[0]["WorkspaceId"]);
+    answer["UnprocessedKeys"] = json!({ "workspaces": rest });
+    answer
 }
 
 fn error(status: u16, name: &str) -> Response {

@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""Runs the built API function under `sam local`, against the local run's DynamoDB.
+
+`sam local invoke` with each event in events/: the answer must be the one that stands beside it.
+Then `sam local start-api`, and two curl calls: a rebuild, and the `location` of it.
+
+Needs cargo, curl, a Docker engine, sam (requirements.txt), and a build for this machine:
+    sam build --parameter-overrides Architecture=x86_64
+"""
+
+import ipaddress
+import json
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import which
+
+ROOT = Path(__file__).resolve().parent.parent
+ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[platform.machine()]
+REAL_IMAGE = f"public.ecr.aws/lambda/provided:al2023-{ARCHITECTURE}"
+STAND_IN = "rebuild-workspaces-stand-in"
+
+# Values that each run makes anew.
+ID = re.compile(r"[0-9A-Za-z_-]{8,}")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+def run(*command):
+    """The output of a command that must succeed."""
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    if done.returncode != 0:
+        sys.exit(f"error: {' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def succeeds(*command):
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+@contextmanager
+def started(pattern, *command):
+    """A server, from the line that matches `pattern` on; gives the match."""
+    server = subprocess.Popen(
+        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        output = []
+        for line in server.stdout:
+            output.append(line)
+            if match := re.search(pattern, line):
+                break
+        else:
+            sys.exit(f"error: {' '.join(command)}\n{''.join(output)}")
+        # A full pipe would block it.
+        threading.Thread(target=server.stdout.read, daemon=True).start()
+        yield match
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@contextmanager
+def base_image():
+    """The sam options that name the function's base image; a stand-in where it can't be pulled."""
+    if succeeds("docker", "image", "inspect", REAL_IMAGE) or succeeds("docker", "pull", REAL_IMAGE):
+        yield ["--skip-pull-image"]
+        return
+    print(f"{REAL_IMAGE} cannot be had here: a stand-in is made from this machine's files")
+    # What sam needs to put its runtime emulator into the image, and the libraries of all of it.
+    programs = [which(name) for name in ("sh", "mv", "chmod")]
+    bootstrap = ROOT / ".aws-sam/build/RebuildFunction/bootstrap"
+    libraries = re.findall(r"(/\S+) \(0x", run("ldd", *programs, bootstrap))
+    with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
+        with tarfile.open(archive.name, "w") as tar:
+            for directory in ("tmp", "var/rapid", "var/runtime", "var/task"):
+                member = tarfile.TarInfo(directory)
+                member.type, member.mode = tarfile.DIRTYPE, 0o1777
+                tar.addfile(member)
+            for file in {*programs, *libraries}:
+                name = f"/bin/{Path(file).name}" if file in programs else file
+                tar.add(os.path.realpath(file), arcname=name)
+        run("docker", "import", "--change", f"LABEL {STAND_IN}=", archive.name, f"{STAND_IN}:latest")
+    try:
+        yield ["--skip-pull-image", "--invoke-image", f"{STAND_IN}:latest"]
+    finally:
+        # Also what sam made of it, and what a failed build of sam's leaves.
+        for what, remove in (("ps", "rm"), ("images", "rmi")):
+            found = run("docker", what, "--all", "--quiet", "--filter", f"label={STAND_IN}").split()
+            subprocess.run(["docker", remove, "--force", *found], capture_output=True)
+
+
+def answer_of(response):
+    """A Lambda response, in the form of the expected ones."""
+    headers = {name: ", ".join(values) for name, values in response["multiValueHeaders"].items()}
+    body = json.loads(response["body"])
+    if response["isBase64Encoded"]:
+        raise ValueError("the body is base64")
+    answer = {"statusCode": response["statusCode"], "headers": headers, "body": body}
+    text = json.dumps(answer)
+    made_anew = {"id": (ID, "<id>"), "created_at": (TIME, "<time>")}
+    for name, (pattern, placeholder) in made_anew.items():
+        value = body.get("data", {}).get(name, "")
+        if pattern.fullmatch(value):
+            text = text.replace(value, placeholder)
+    return json.loads(text)
+
+
+def invoke_with(event, options):
+    """What is wrong with the answer to an event, if anything."""
+    expected = json.loads(event.with_suffix(".expected.json").read_text())
+    done = subprocess.run(
+        ["sam", "local", "invoke", "RebuildFunction", "--event", event, *options],
+        capture_output=True, text=True, cwd=ROOT,
+    )
+    try:
+        answer = answer_of(json.loads(done.stdout))
+    except (ValueError, LookupError, TypeError) as error:
+        return f"{error!r}\n{done.stdout}\n{done.stderr}"
+    if answer != expected:
+        return f"expected {json.dumps(expected)}\nanswered {json.dumps(answer)}"
+    return None
+
+
+def curl(*arguments):
+    """Status, headers and JSON body of the answer to a call."""
+    output = run("curl", "--silent", "--show-error", "--include", *arguments)
+    head, _, body = output.replace("\r\n", "\n").partition("\n\n")
+    status, *lines = head.splitlines()
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    return int(status.split()[1]), headers, json.loads(body)
+
+
+def call_api(options):
+    """What is wrong with `sam local start-api`, if anything."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    with started(r"Running on (http\S+)", "sam", "local", "start-api", "--port", port, *options) as at:
+        request = '{"RebuildWorkspaceRequests":[{"WorkspaceId":"ws-rebooting0001"}]}'
+        url = at[1].rstrip("/")
+        status, headers, accepted = curl(f"{url}/", "--json", request)
+        if status != 202:
+            return f"POST /: {status} {accepted}"
+        status, _, rebuild = curl(url + headers["location"])
+        if status != 200 or rebuild["data"]["id"] != accepted["data"]["id"]:
+            return f"GET {headers['location']}: {status} {rebuild}"
+    return None
+
+
+def main():
+    os.environ.setdefault("SAM_CLI_TELEMETRY", "0")
+    for tool in ("cargo", "curl", "docker", "sam"):
+        if not which(tool):
+            sys.exit(f"error: {tool} is not on the PATH")
+    if not succeeds("docker", "info"):
+        sys.exit("error: no Docker engine answers; `sam local` needs one")
+    if not (ROOT / ".aws-sam/build/template.yaml").exists():
+        sys.exit(f"error: not built; sam build --parameter-overrides Architecture={ARCHITECTURE}")
+    events = sorted(set(ROOT.glob("events/*.json")) - set(ROOT.glob("events/*.expected.json")))
+    if not events:
+        sys.exit("error: no event in events/")
+
+    # The address under which a container sees this machine; Docker Desktop forwards to loopback.
+    address = "127.0.0.1"
+    if platform.system() == "Linux":
+        bridge = json.loads(run("docker", "network", "inspect", "bridge"))[0]["IPAM"]["Config"][0]
+        address = bridge.get("Gateway") or str(ipaddress.ip_network(bridge["Subnet"])[1])
+    local = [
+        "cargo", "run", "--quiet", "--example", "local", "--", "--port", "0",
+        "--dynamodb-port", "0", "--dynamodb-host", address,
+    ]
+    failures = 0
+    with (
+        base_image() as image,
+        started(r"DynamoDB on http://[\d.]+:(\d+)", *local) as dynamodb,
+        tempfile.NamedTemporaryFile("w", suffix=".json") as environment,
+    ):
+        variables = json.loads((ROOT / "scripts/sam-local.env.json").read_text())
+        endpoint = f"http://host.docker.internal:{dynamodb[1]}"
+        variables["Parameters"]["AWS_ENDPOINT_URL_DYNAMODB"] = endpoint
+        json.dump(variables, environment)
+        environment.flush()
+        options = [
+            *image, "--env-vars", environment.name,
+            "--parameter-overrides", f"Architecture={ARCHITECTURE}",
+        ]
+        checks = {f"invoke {event.stem}": (invoke_with, event, options) for event in events}
+        checks["start-api"] = (call_api, options)
+        for name, (check, *arguments) in checks.items():
+            problem = check(*arguments)
+            failures += problem is not None
+            print("ok    " if problem is None else "FAILED", name, flush=True)
+            if problem is not None:
+                print(problem, flush=True)
+    print(f"{len(checks) - failures} passed, {failures} failed")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

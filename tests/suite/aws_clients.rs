@@ -1,0 +1,566 @@
+//! The AWS JSON face, driven by a stock client: `aws-sdk-workspaces`, with nothing but an endpoint.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_workspaces::Client;
+use aws_sdk_workspaces::config::retry::RetryConfig;
+use aws_sdk_workspaces::config::{BehaviorVersion, Config, Credentials, Region};
+use aws_sdk_workspaces::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_workspaces::operation::RequestId;
+use aws_sdk_workspaces::operation::describe_workspaces::builders::DescribeWorkspacesFluentBuilder;
+use aws_sdk_workspaces::operation::describe_workspaces::{
+    DescribeWorkspacesError, DescribeWorkspacesOutput,
+};
+use aws_sdk_workspaces::operation::rebuild_workspaces::{
+    RebuildWorkspacesError, RebuildWorkspacesOutput,
+};
+use aws_sdk_workspaces::types::{RebuildRequest, WorkspaceState};
+use rebuild_workspaces::workspace::State;
+use serde_json::{Value, json};
+use strum::VariantArray;
+
+use crate::system::{Answer, Ask, System, config};
+use crate::wire::{Attempt, SECRET, Wire};
+
+const AVAILABLE: &str = "ws-available0001";
+const DIRECTORY: &str = "d-0123456789";
+const BUNDLE: &str = "wsb-0123456789";
+
+/// The client, as its user makes it.
+fn client(endpoint: &str) -> Client {
+    client_with(endpoint, RetryConfig::standard())
+}
+
+fn client_with(endpoint: &str, retries: RetryConfig) -> Client {
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .retry_config(retries)
+        .http_client(config(endpoint).http_client())
+        .endpoint_url(endpoint);
+    Client::from_conf(config.build())
+}
+
+type Rebuilt = Result<RebuildWorkspacesOutput, SdkError<RebuildWorkspacesError>>;
+
+async fn rebuild(client: &Client, ids: &[&str]) -> Rebuilt {
+    let requests = ids.iter().map(|id| RebuildRequest::builder().workspace_id(*id).build());
+    let requests = requests.map(|request| request.expect("it has an id")).collect();
+    client.rebuild_workspaces().set_rebuild_workspace_requests(Some(requests)).send().await
+}
+
+/// What the client shows of the one request that failed: id, code and message.
+fn failed(output: Rebuilt) -> (String, String, String) {
+    let output = output.expect("a success, with a failed request in it");
+    let [failed] = output.failed_requests() else {
+        panic!("{output:?}");
+    };
+    let text = |text: Option<&str>| text.expect("a text").to_owned();
+    (text(failed.workspace_id()), text(failed.error_code()), text(failed.error_message()))
+}
+
+/// What the client shows of an error: code and message.
+fn shown<T: std::fmt::Debug, E: ProvideErrorMetadata>(
+    result: Result<T, SdkError<E>>,
+) -> (String, String) {
+    let error = result.expect_err("an error");
+    let text = |text: Option<&str>| text.expect("a text").to_owned();
+    (text(error.code()), text(error.message()))
+}
+
+async fn state_of(client: &Client, id: &str) -> Option<WorkspaceState> {
+    let output = client.describe_workspaces().workspace_ids(id).send().await.expect("an answer");
+    output.workspaces().first().and_then(|workspace| workspace.state().cloned())
+}
+
+/// The seeded WorkSpace in a state.
+fn in_state(state: State) -> String {
+    format!("ws-{}0001", state.to_string().to_lowercase().replace('_', ""))
+}
+
+/// 60 WorkSpaces of one directory and one bundle, every second of one user: all, and the user's.
+async fn sixty(system: &System) -> (BTreeSet<String>, BTreeSet<String>) {
+    let mut all = BTreeSet::new();
+    let mut users = BTreeSet::new();
+    for number in 0..60 {
+        let id = format!("ws-sixty{number:04}");
+        let user = if number % 2 == 0 { "zoé/λ" } else { "else" };
+        let item = json!({
+            "WorkspaceId": id, "State": "AVAILABLE",
+            "DirectoryId": DIRECTORY, "UserName": user, "BundleId": BUNDLE,
+        });
+        system.put("workspaces", item).await;
+        if number % 2 == 0 {
+            users.insert(id.clone());
+        }
+        all.insert(id);
+    }
+    (all, users)
+}
+
+/// The ids on each page.
+async fn pages(request: DescribeWorkspacesFluentBuilder, limit: i32) -> Vec<Vec<String>> {
+    let mut stream = request.into_paginator().page_size(limit).send();
+    let mut pages = Vec::new();
+    while let Some(page) = stream.next().await {
+        pages.push(ids(&page.expect("a page")));
+    }
+    pages
+}
+
+fn ids(page: &DescribeWorkspacesOutput) -> Vec<String> {
+    let ids = page.workspaces().iter().map(|workspace| workspace.workspace_id());
+    ids.map(|id| id.expect("an id").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_rebuild_from_an_allowed_state_is_accepted() {
+    let system = System::start().await;
+    let client = client(&system.api);
+    for state in State::REBUILDABLE {
+        let id = in_state(state);
+        let output = rebuild(&client, &[&id]).await.expect("a success");
+        assert!(output.failed_requests.expect("the list, though empty").is_empty(), "{id}");
+        assert_eq!(state_of(&client, &id).await, Some(WorkspaceState::Rebuilding), "{id}");
+        assert_eq!(system.item(&id).await["PreviousState"], state.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_rebuild_from_any_other_state_is_a_failed_request() {
+    let system = System::start().await;
+    let client = client(&system.api);
+    let refusing = State::VARIANTS.iter().filter(|state| !State::REBUILDABLE.contains(state));
+    let refusing: Vec<_> = refusing.copied().collect();
+    assert_eq!(refusing.len(), 12);
+    for state in refusing {
+        let id = in_state(state);
+        let before = system.item(&id).await;
+        let message = format!(
+            "WorkSpace {id} is in state {state}; \
+             a rebuild is allowed only from AVAILABLE, ERROR, UNHEALTHY, STOPPED, REBOOTING"
+        );
+        let code = "InvalidResourceState.Workspace".to_owned();
+        assert_eq!(failed(rebuild(&client, &[&id]).await), (id.clone(), code, message));
+        assert_eq!(system.item(&id).await, before);
+        let shown = state_of(&client, &id).await.expect("the WorkSpace");
+        assert_eq!(shown.as_str(), state.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_rebuild_of_an_unknown_workspace_is_a_failed_request() {
+    let system = System::start().await;
+    let client = client(&system.api);
+    let id = "ws-nobody0001";
+    let code = "ResourceNotFound.Workspace".to_owned();
+    let message = format!("WorkSpace {id} was not found");
+    assert_eq!(failed(rebuild(&client, &[id]).await), (id.to_owned(), code, message));
+    assert_eq!(state_of(&client, id).await, None);
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_workspace_arrives_in_the_clients_types() {
+    let system = System::start().await;
+    let item = system.item("ws-stopped0001").await;
+    let request = client(&system.api).describe_workspaces().workspace_ids("ws-stopped0001");
+    let output = request.send().await.expect("an answer");
+    assert!(output.request_id().is_some_and(|id| !id.is_empty()));
+    let [workspace] = output.workspaces() else {
+        panic!("{output:?}");
+    };
+    for (name, value) in [
+        ("WorkspaceId", workspace.workspace_id()),
+        ("State", workspace.state().map(WorkspaceState::as_str)),
+        ("DirectoryId", workspace.directory_id()),
+        ("UserName", workspace.user_name()),
+        ("BundleId", workspace.bundle_id()),
+        ("SubnetId", workspace.subnet_id()),
+        ("IpAddress", workspace.ip_address()),
+        ("ComputerName", workspace.computer_name()),
+    ] {
+        assert_eq!(value, item[name].as_str(), "{name}");
+    }
+    let properties = workspace.workspace_properties().expect("properties");
+    let known = &item["WorkspaceProperties"];
+    let text = |name| known[name].as_str().expect("a text");
+    assert_eq!(properties.running_mode().unwrap().as_str(), text("RunningMode"));
+    assert_eq!(properties.compute_type_name().unwrap().as_str(), text("ComputeTypeName"));
+    assert_eq!(properties.operating_system_name().unwrap().as_str(), text("OperatingSystemName"));
+    for (name, value) in [
+        ("RootVolumeSizeGib", properties.root_volume_size_gib()),
+        ("UserVolumeSizeGib", properties.user_volume_size_gib()),
+        (
+            "RunningModeAutoStopTimeoutInMinutes",
+            properties.running_mode_auto_stop_timeout_in_minutes(),
+        ),
+    ] {
+        assert_eq!(value.map(i64::from), known[name].as_i64(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn broken_limits_are_errors_with_aws_names_and_words() {
+    let system = System::start().await;
+    let client = client(&system.api);
+    let is_invalid = |shown: (String, String), place: &str, constraint: &str| {
+        let message = format!(
+            "1 validation error detected: Value at '{place}' failed to satisfy constraint: {constraint}"
+        );
+        assert_eq!(shown, ("ValidationException".to_owned(), message));
+    };
+    let most = "Member must have length less than or equal to 1";
+    let two = rebuild(&client, &[AVAILABLE, "ws-stopped0001"]).await;
+    is_invalid(shown(two), "rebuildWorkspaceRequests", most);
+    assert_eq!(state_of(&client, AVAILABLE).await, Some(WorkspaceState::Available));
+
+    let pattern = "Member must satisfy regular expression pattern: ^ws-[0-9a-z]{8,63}$";
+    let upper = rebuild(&client, &["ws-UPPERCASE1"]).await;
+    is_invalid(shown(upper), "rebuildWorkspaceRequests.1.member.workspaceId", pattern);
+
+    let describe = || client.describe_workspaces();
+    let many = Some((0..26).map(|number| format!("ws-many{number:04}")).collect());
+    let most = "Member must have length less than or equal to 25";
+    is_invalid(shown(describe().set_workspace_ids(many).send().await), "workspaceIds", most);
+    let least = "Member must have value greater than or equal to 1";
+    is_invalid(shown(describe().limit(0).send().await), "limit", least);
+    let least = "Member must have length greater than or equal to 1";
+    is_invalid(shown(describe().next_token("").send().await), "nextToken", least);
+}
+
+#[tokio::test]
+async fn filters_that_do_not_go_together_are_the_modelled_error() {
+    let system = System::start().await;
+    let client = client(&system.api);
+    let describe = || client.describe_workspaces();
+    for request in [
+        describe().workspace_ids(AVAILABLE).directory_id(DIRECTORY),
+        describe().workspace_ids(AVAILABLE).bundle_id(BUNDLE),
+        describe().workspace_ids(AVAILABLE).user_name("zoé"),
+        describe().directory_id(DIRECTORY).bundle_id(BUNDLE),
+        describe().user_name("zoé"),
+        describe().user_name("zoé").bundle_id(BUNDLE),
+        describe().workspace_name("mine"),
+    ] {
+        is_invalid_parameter(request).await;
+    }
+}
+
+async fn is_invalid_parameter(request: DescribeWorkspacesFluentBuilder) {
+    let asked = format!("{:?}", request.as_input());
+    let error = request.send().await.expect_err(&asked).into_service_error();
+    let DescribeWorkspacesError::InvalidParameterValuesException(error) = error else {
+        panic!("{asked}: {error:?}");
+    };
+    assert!(error.message().is_some_and(|message| !message.is_empty()), "{asked}");
+}
+
+#[tokio::test]
+async fn an_unknown_operation_is_an_error() {
+    let system = System::start().await;
+    let client = client(&system.api);
+    for target in ["WorkspacesService.RebootWorkspaces", "Other.DescribeWorkspaces", ""] {
+        let request = client.describe_workspaces().customize().mutate_request(move |request| {
+            request.headers_mut().insert("x-amz-target", target);
+        });
+        let (code, message) = shown(request.send().await);
+        assert_eq!(code, "UnknownOperationException", "{target:?}");
+        assert!(message.contains("RebuildWorkspaces and DescribeWorkspaces"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn faults_have_the_names_that_say_whether_to_retry() {
+    use Attempt::{Answered, Belied, Cut};
+    for (attempt, code, hint) in [
+        (Answered(400, "ThrottlingException"), "ThrottlingException", "nothing was changed"),
+        (
+            Answered(400, "TransactionConflictException"),
+            "ThrottlingException",
+            "nothing was changed",
+        ),
+        (Cut, "InternalFailure", "look at the WorkSpace before you ask again"),
+        (Belied(500, "InternalServerError"), "InternalFailure", "look at the WorkSpace"),
+        (Answered(400, "AccessDeniedException"), "InternalFailure", "an internal error occurred"),
+        (
+            Answered(400, "ResourceNotFoundException"),
+            "InternalFailure",
+            "an internal error occurred",
+        ),
+    ] {
+        let system = System::start().await;
+        let client = client_with(&system.api, RetryConfig::disabled());
+        system.wire.script(&[attempt]);
+        let (shown, message) = shown(rebuild(&client, &[AVAILABLE]).await);
+        assert_eq!(shown, code, "{attempt:?}");
+        assert!(message.contains(hint) && !message.contains(SECRET), "{attempt:?}: {message}");
+    }
+    let system = System::start().await;
+    let client = client_with(&system.api, RetryConfig::disabled());
+    system.wire.close().await;
+    let (code, message) = shown(rebuild(&client, &[AVAILABLE]).await);
+    assert_eq!(code, "ServiceUnavailableException");
+    assert!(message.contains("nothing was changed"), "{message}");
+}
+
+#[tokio::test]
+async fn the_clients_own_retry_after_a_lost_answer_is_a_success() {
+    let system = System::start().await;
+    let front = Wire::start(&system.api).await;
+    front.script(&[Attempt::Lost, Attempt::Through]);
+    let client = client(&front.url);
+
+    let output = rebuild(&client, &[AVAILABLE]).await.expect("a success");
+    assert_eq!(output.failed_requests(), []);
+    assert_eq!(front.operations(), ["RebuildWorkspaces", "RebuildWorkspaces"]);
+    // The rebuild is the first attempt's; the answer is the second's.
+    let rebuild_item = system.item(AVAILABLE).await["Rebuild"].clone();
+    assert_ne!(rebuild_item["RequestId"].as_str(), output.request_id());
+    assert_eq!(system.item(AVAILABLE).await["PreviousState"], "AVAILABLE");
+
+    // Another call is another request, and doesn't go through.
+    let (_, code, message) = failed(rebuild(&client, &[AVAILABLE]).await);
+    assert_eq!(code, "InvalidResourceState.Workspace");
+    assert!(message.contains("state REBUILDING, with a rebuild under way"), "{message}");
+    assert_eq!(system.item(AVAILABLE).await["Rebuild"], rebuild_item);
+}
+
+#[tokio::test]
+async fn the_clients_own_retry_after_a_throttled_attempt_is_a_success() {
+    let system = System::start().await;
+    // The API's own client has three attempts.
+    let throttled = Attempt::Answered(400, "ThrottlingException");
+    system.wire.script(&[throttled, throttled, throttled, Attempt::Through]);
+    let output = rebuild(&client(&system.api), &[AVAILABLE]).await.expect("a success");
+    assert_eq!(output.failed_requests(), []);
+    assert_eq!(system.wire.operations(), ["UpdateItem"; 4]);
+}
+
+#[tokio::test]
+async fn one_workspace_costs_one_request_and_shows_what_was_written_just_before() {
+    let system = System::start().await;
+    let client = client(&system.api);
+    rebuild(&client, &[AVAILABLE]).await.expect("a success");
+    assert_eq!(system.wire.operations(), ["UpdateItem"]);
+    assert_eq!(state_of(&client, AVAILABLE).await, Some(WorkspaceState::Rebuilding));
+    let [seen] = &system.wire.seen()[..] else {
+        panic!("more than one request");
+    };
+    assert_eq!(seen.operation, "BatchGetItem");
+    assert_eq!(seen.input["RequestItems"]["workspaces"]["ConsistentRead"], true);
+}
+
+#[tokio::test]
+async fn a_page_of_25_costs_at_most_two_requests() {
+    let system = System::start().await;
+    let (all, _) = sixty(&system).await;
+    let client = client(&system.api);
+    let describe = || client.describe_workspaces();
+    let some = Some(all.into_iter().take(25).collect());
+    for (request, costs) in [
+        (describe(), &["Scan"][..]),
+        (describe().set_workspace_ids(some), &["BatchGetItem"]),
+        (describe().bundle_id(BUNDLE), &["Query", "BatchGetItem"]),
+        (describe().directory_id(DIRECTORY), &["Query", "BatchGetItem"]),
+        (describe().directory_id(DIRECTORY).user_name("else"), &["Query", "BatchGetItem"]),
+    ] {
+        let page = request.send().await.expect("a page");
+        assert_eq!(page.workspaces().len(), 25);
+        let seen = system.wire.seen();
+        assert_eq!(seen.iter().map(|seen| &seen.operation).collect::<Vec<_>>(), costs);
+        // What there is to see of a WorkSpace is read consistently, however it was found.
+        let last = &seen.last().expect("a request").input;
+        let consistent =
+            [&last["ConsistentRead"], &last["RequestItems"]["workspaces"]["ConsistentRead"]];
+        assert!(consistent.contains(&&Value::Bool(true)), "{last}");
+    }
+}
+
+#[tokio::test]
+async fn the_paginator_sees_each_of_60_workspaces_once() {
+    let system = System::start().await;
+    let (all, users) = sixty(&system).await;
+    let seeded = State::VARIANTS.iter().copied().map(in_state);
+    let everything: BTreeSet<_> = all.iter().cloned().chain(seeded).collect();
+    let some: BTreeSet<_> = all.iter().take(25).cloned().collect();
+    let client = client(&system.api);
+    let describe = || client.describe_workspaces();
+    for limit in [25, 7, 1] {
+        for (request, expected) in [
+            (describe(), &everything),
+            (describe().directory_id(DIRECTORY), &all),
+            (describe().directory_id(DIRECTORY).user_name("zoé/λ"), &users),
+            (describe().bundle_id(BUNDLE), &all),
+            (describe().set_workspace_ids(Some(some.iter().cloned().collect())), &some),
+        ] {
+            let asked = format!("{:?} by {limit}", request.as_input());
+            let pages = pages(request, limit).await;
+            let limit = usize::try_from(limit).expect("a length");
+            assert!(pages.iter().all(|page| page.len() <= limit), "{asked}");
+            let listed: Vec<_> = pages.into_iter().flatten().collect();
+            assert_eq!(listed.len(), expected.len(), "{asked}");
+            assert_eq!(&BTreeSet::from_iter(listed), expected, "{asked}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_that_dynamodb_left_unprocessed_are_asked_for_again() {
+    let system = System::start().await;
+    let (all, _) = sixty(&system).await;
+    let some: Vec<_> = all.into_iter().take(4).collect();
+    let request = client(&system.api).describe_workspaces();
+    system.wire.script(&[Attempt::Partly, Attempt::Partly, Attempt::Through]);
+    let page = request.set_workspace_ids(Some(some.clone())).send().await.expect("a page");
+    assert_eq!(ids(&page), some);
+    let seen = system.wire.seen();
+    let keys = seen.iter().map(|seen| {
+        assert_eq!(seen.input["RequestItems"]["workspaces"]["ConsistentRead"], true);
+        seen.input["RequestItems"]["workspaces"]["Keys"].as_array().map(Vec::len)
+    });
+    assert_eq!(keys.collect::<Vec<_>>(), [Some(4), Some(3), Some(2)]);
+}
+
+#[tokio::test]
+async fn ids_are_answered_in_their_order_each_once_and_without_the_unknown_ones() {
+    let system = System::start().await;
+    let request = client(&system.api).describe_workspaces();
+    let request = request
+        .workspace_ids("ws-stopped0001")
+        .workspace_ids("ws-nobody0001")
+        .workspace_ids(AVAILABLE)
+        .workspace_ids("ws-stopped0001");
+    assert_eq!(ids(&request.send().await.expect("a page")), ["ws-stopped0001", AVAILABLE]);
+}
+
+#[tokio::test]
+async fn a_token_of_no_listing_or_of_another_one_is_refused() {
+    let system = System::start().await;
+    sixty(&system).await;
+    let client = client(&system.api);
+    let describe = || client.describe_workspaces();
+    let of_all = describe();
+    let of_ids = describe().workspace_ids(AVAILABLE);
+    let of_directory = describe().directory_id(DIRECTORY);
+    let of_user = describe().directory_id(DIRECTORY).user_name("else");
+    let of_bundle = describe().bundle_id(BUNDLE);
+    let token = |request: &DescribeWorkspacesFluentBuilder| {
+        let request = request.clone().limit(1).send();
+        async { request.await.expect("a page").next_token.expect("there is more") }
+    };
+    for request in [&of_all, &of_ids, &of_directory, &of_user, &of_bundle] {
+        for garbage in ["x", "ws-", "/", "ws-UPPER0001", "ws-nobody0001/", "{\"S\":\"x\"}", "\u{0}"]
+        {
+            is_invalid_parameter(request.clone().next_token(garbage)).await;
+        }
+    }
+    let from_directory = token(&of_directory).await;
+    for request in [&of_all, &of_ids, &of_bundle] {
+        is_invalid_parameter(request.clone().next_token(&from_directory)).await;
+    }
+    for request in [&of_ids, &of_directory, &of_user] {
+        is_invalid_parameter(request.clone().next_token(token(&of_bundle).await)).await;
+    }
+    // The user's pages do not start behind another user's WorkSpace.
+    let user = describe().directory_id(DIRECTORY).user_name("zoé/λ");
+    is_invalid_parameter(of_user.next_token(token(&user).await)).await;
+}
+
+#[tokio::test]
+async fn the_two_faces_see_each_others_effect() {
+    let system = System::start().await;
+    let client = client(&system.api);
+
+    assert_eq!(system.send(&Ask::rebuild(AVAILABLE)).await.status, 202);
+    assert_eq!(state_of(&client, AVAILABLE).await, Some(WorkspaceState::Rebuilding));
+    let (_, code, _) = failed(rebuild(&client, &[AVAILABLE]).await);
+    assert_eq!(code, "InvalidResourceState.Workspace");
+
+    let stopped = "ws-stopped0001";
+    rebuild(&client, &[stopped]).await.expect("a success");
+    let refusal = system.send(&Ask::rebuild(stopped)).await;
+    assert_eq!(
+        (refusal.status, &refusal.json()["error"]["code"]),
+        (409, &json!("INVALID_WORKSPACE_STATE"))
+    );
+    let shown = system.send(&Ask::get(&format!("/workspaces/{stopped}"))).await.data();
+    assert_eq!(
+        (&shown["state"], &shown["rebuild"]["status"]),
+        (&json!("REBUILDING"), &json!("REQUESTED"))
+    );
+}
+
+#[tokio::test]
+async fn a_clients_own_key_never_meets_an_invocation_id() {
+    let system = System::start().await;
+    let with_key = Ask::rebuild(AVAILABLE).with("idempotency-key", "5b1c");
+    assert_eq!(system.send(&with_key).await.status, 202);
+    let same = Ask::aws_rebuild(AVAILABLE).with("amz-sdk-invocation-id", "5b1c");
+    let answer = system.send(&same).await.json();
+    assert_eq!(answer["FailedRequests"][0]["ErrorCode"], "InvalidResourceState.Workspace");
+}
+
+/// Whatever is wrong with a request, its answer is one of its own face.
+#[tokio::test]
+async fn neither_face_answers_in_the_others_format() {
+    let system = System::start().await;
+    let too_large = format!("\"{}\"", "x".repeat(16 * 1024));
+    let valid = r#"{"RebuildWorkspaceRequests":[{"WorkspaceId":"ws-stopped0001"}]}"#;
+    for body in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        "\u{0}",
+        "{\"RebuildWorkspaceRequests\":7}",
+        &too_large,
+        valid,
+    ] {
+        for operation in ["RebuildWorkspaces", "DescribeWorkspaces", "Nothing", ""] {
+            is_aws_json(&system.send(&Ask::aws(operation, body)).await);
+            let ask = Ask::aws(operation, body).without("content-type");
+            is_aws_json(&system.send(&ask).await);
+            let ask = Ask::aws(operation, body).without("content-type");
+            is_aws_json(&system.send(&ask.with("content-type", "text/plain")).await);
+        }
+        let ask = Ask::aws("", body).without("x-amz-target");
+        is_aws_json(&system.send(&ask).await);
+        is_envelope(&system.send(&Ask::post(body)).await);
+        let ask = Ask::post(body)
+            .without("content-type")
+            .with("content-type", "application/x-amz-json-1.0");
+        is_envelope(&system.send(&ask).await);
+    }
+    for (method, path) in
+        [("GET", "/"), ("PUT", "/"), ("POST", "/workspaces"), ("GET", "/workspaces/ws-stopped0001")]
+    {
+        let ask = Ask::new(method, path);
+        is_envelope(&system.send(&ask).await);
+        let ask = ask.with("x-amz-target", "WorkspacesService.DescribeWorkspaces");
+        let answer = system.send(&ask).await;
+        is_aws_json(&answer);
+        assert_eq!(answer.header("x-amzn-errortype"), Some("UnknownOperationException"));
+    }
+}
+
+fn is_aws_json(answer: &Answer) {
+    assert_eq!(answer.header("content-type"), Some("application/x-amz-json-1.1"), "{answer:?}");
+    assert!(answer.header("x-amzn-requestid").is_some_and(|id| !id.is_empty()), "{answer:?}");
+    let body = answer.json();
+    assert_eq!(body.get("success"), None, "{answer:?}");
+    if answer.status == 200 {
+        assert_eq!(answer.header("x-amzn-errortype"), None);
+        assert!(body["FailedRequests"].is_array() || body["Workspaces"].is_array(), "{answer:?}");
+    } else {
+        assert_eq!(answer.header("x-amzn-errortype"), body["__type"].as_str(), "{answer:?}");
+        assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()), "{answer:?}");
+    }
+}
+
+fn is_envelope(answer: &Answer) {
+    assert_eq!(answer.header("content-type"), Some("application/json"), "{answer:?}");
+    assert_eq!(answer.header("x-amzn-errortype"), None);
+    assert_eq!(answer.json()["success"], answer.status < 300, "{answer:?}");
+}

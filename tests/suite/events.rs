@@ -1,0 +1,63 @@
+//! `events/`, through the function as Lambda would call it: each gets the answer beside it.
+//! (`scripts/sam-local.py` does the same with the built function.)
+
+use std::path::Path;
+
+use rebuild_workspaces::service::Service;
+use serde_json::Value;
+
+use crate::gateway;
+use crate::system::System;
+
+#[tokio::test]
+async fn each_event_gets_the_answer_beside_it() {
+    let system = System::start().await;
+    let mut count = 0;
+    for (name, event, expected) in all() {
+        let service = Service::new(system.store.clone());
+        let response = gateway::invoke(service, event).await;
+        assert_eq!(answer_of(&response), expected, "{name}");
+        count += 1;
+    }
+    assert!(count > 0, "no event was found");
+}
+
+/// Each event: its name, its text, and the answer that it gets.
+pub fn all() -> Vec<(String, String, Value)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
+    let files = std::fs::read_dir(folder).expect("the events");
+    let paths = files.map(|file| file.expect("a file").path());
+    let events =
+        paths.filter(|path| !path.with_extension("").to_string_lossy().ends_with(".expected"));
+    let read = |path: &Path| std::fs::read_to_string(path).expect("a text");
+    events
+        .map(|path| {
+            let expected = read(&path.with_extension("expected.json"));
+            let expected = serde_json::from_str(&expected).expect("JSON");
+            (path.display().to_string(), read(&path), expected)
+        })
+        .collect()
+}
+
+/// A Lambda response in the form of the expected ones: header values joined, the body parsed, and
+/// what is made anew each time (`<id>`, `<time>`) by name.
+fn answer_of(response: &Value) -> Value {
+    assert_eq!(response["isBase64Encoded"], false);
+    let body: Value =
+        serde_json::from_str(response["body"].as_str().expect("a text")).expect("JSON");
+    let headers = response["multiValueHeaders"].as_object().expect("headers").iter();
+    let headers = headers.map(|(name, values)| (name.clone(), values[0].clone()));
+    let made_anew = ["id", "created_at"].map(|name| body["data"][name].as_str().map(str::to_owned));
+    let answer = serde_json::json!({
+        "statusCode": response["statusCode"],
+        "headers": headers.collect::<serde_json::Map<_, _>>(),
+        "body": body,
+    });
+    let mut text = answer.to_string();
+    for (value, placeholder) in made_anew.iter().zip(["<id>", "<time>"]) {
+        if let Some(value) = value {
+            text = text.replace(value.as_str(), placeholder);
+        }
+    }
+    serde_json::from_str(&text).expect("still JSON")
+}

@@ -1,0 +1,237 @@
+//! `template.yaml` held against the code: each function may do what it does, and nothing else.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::http::HttpRequest;
+use aws_sdk_dynamodb::config::{RuntimeComponents, SharedHttpClient};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use rebuild_workspaces::config::{FleetConfig, FleetMode, warm_up};
+use rebuild_workspaces::fleet::amazon::Amazon;
+use rebuild_workspaces::fleet::simulated::Simulated;
+use rebuild_workspaces::reconcile::Reconciler;
+use rebuild_workspaces::service::{Caller, Command, RebuildRequest, Service};
+use rebuild_workspaces::store::{Filter, Store};
+use rebuild_workspaces::workspace::WorkspaceId;
+use serde_json::Value as Json;
+use serde_yaml_ng::Value;
+use time::OffsetDateTime;
+
+use crate::system::{System, config};
+use crate::{dynamodb, events, gateway};
+
+/// Actions, each on a resource: `dynamodb:Query` on `WorkspacesTable/index/Bundle`.
+type Permissions = BTreeSet<(String, String)>;
+
+#[tokio::test]
+async fn the_api_function_may_do_what_it_does_and_nothing_else() {
+    let system = System::start().await;
+    let (recorder, client) = recorded(&system);
+    warm_up(&client, "workspaces").await;
+    let service = Service::new(store(client));
+    for (_, event, _) in events::all() {
+        gateway::invoke(service.clone(), event).await;
+    }
+    let directory_id = "d-906700a1b2".to_owned();
+    let directory = Filter::Directory { directory_id, user_name: None };
+    for filter in [Filter::All, directory, Filter::Bundle("wsb-0a1b2c3d4".to_owned())] {
+        let command = Command::DescribeWorkspaces { filter, limit: 25, token: None };
+        service.execute(command).await.expect("a page");
+    }
+    assert_eq!(recorder.sent(), allowed("Rebuild", false));
+}
+
+#[tokio::test]
+async fn the_reconciler_may_do_what_it_does_and_nothing_else() {
+    let system = System::start().await;
+    let (recorder, client) = recorded(&system);
+    let store = store(client);
+    accept(&system, "ws-available0001").await;
+    let fleet = Simulated { rebuild_time: Duration::ZERO };
+    let reconciler = Reconciler { store: store.clone(), fleet, clock: OffsetDateTime::now_utc };
+    // Handed over, seen, ended.
+    for _ in 0..3 {
+        reconciler.follow().await.expect("a pass");
+    }
+    assert_eq!(recorder.sent(), allowed("Reconcile", false), "simulated");
+
+    // Another system's AWS JSON face is the real fleet.
+    let other = System::start().await;
+    accept(&system, "ws-stopped0001").await;
+    let fleet = FleetConfig {
+        mode: FleetMode::AmazonWorkSpaces,
+        rebuild_time: Duration::ZERO,
+        endpoint: Some(other.api),
+    };
+    let http = SharedHttpClient::new(recorder.clone());
+    let fleet = Amazon::new(config(&system.dynamodb).workspaces(http, &fleet));
+    let reconciler = Reconciler { store, fleet, clock: OffsetDateTime::now_utc };
+    reconciler.follow().await.expect("a pass");
+    reconciler.sync().await.expect("a pass");
+    assert_eq!(recorder.sent(), allowed("Reconcile", true), "real WorkSpaces");
+}
+
+/// A client of the system's DynamoDB, and what notes its requests.
+fn recorded(system: &System) -> (Recorder, Client) {
+    let config = config(&system.dynamodb);
+    let recorder = Recorder { http: config.http_client(), sent: Arc::default() };
+    let client = Client::from_conf(config.dynamodb_config(SharedHttpClient::new(recorder.clone())));
+    (recorder, client)
+}
+
+fn store(client: Client) -> Store {
+    Store::new(client, "workspaces".into(), "rebuilds".into())
+}
+
+async fn accept(system: &System, id: &str) {
+    let request = RebuildRequest {
+        workspace_id: WorkspaceId::try_from(id.to_owned()).expect("an id"),
+        idempotency_key: None,
+        reason: None,
+        caller: Caller::default(),
+    };
+    let service = Service::new(system.store.clone());
+    service.execute(Command::Rebuild(request)).await.expect("accepted");
+}
+
+/// What a function's role allows, without what Lambda itself does in its name: logs and traces.
+/// `fleet` says whether what is for real WorkSpaces only counts too.
+fn allowed(function: &str, fleet: bool) -> Permissions {
+    let role = &format!("{function}Role");
+    let log = &format!("{function}LogGroup");
+    let template: Value =
+        serde_yaml_ng::from_str(include_str!("../../template.yaml")).expect("YAML");
+    let resources = template["Resources"].as_mapping().expect("resources");
+    assert_eq!(name_of(&resources[format!("{function}Function")]["Properties"]["Role"]), *role);
+    let properties = &resources[role.as_str()]["Properties"];
+    assert!(properties.get("ManagedPolicyArns").is_none(), "they allow more than is needed");
+    let inline = list(&properties["Policies"]).iter().map(|policy| &policy["PolicyDocument"]);
+    let mut all: Permissions = inline.flat_map(permissions).collect();
+    for resource in resources.values() {
+        let properties = &resource["Properties"];
+        match resource["Type"].as_str().expect("a type") {
+            "AWS::IAM::RolePolicy" if fleet && name_of(&properties["RoleName"]) == *role => {
+                assert_eq!(resource["Condition"], "AmazonWorkSpaces");
+                all.extend(permissions(&properties["PolicyDocument"]));
+            }
+            "AWS::IAM::Policy" | "AWS::IAM::ManagedPolicy" => {
+                panic!("a policy unseen by this test")
+            }
+            _ => {}
+        }
+    }
+    for (action, resource) in [
+        ("logs:CreateLogStream", log.as_str()),
+        ("logs:PutLogEvents", log),
+        ("xray:PutTraceSegments", "*"),
+        ("xray:PutTelemetryRecords", "*"),
+    ] {
+        assert!(all.remove(&(action.to_owned(), resource.to_owned())), "{role} lacks {action}");
+    }
+    all
+}
+
+fn permissions(document: &Value) -> Permissions {
+    let mut permissions = Permissions::new();
+    for statement in list(&document["Statement"]) {
+        assert_eq!(statement["Effect"], "Allow");
+        for action in list(&statement["Action"]) {
+            for resource in list(&statement["Resource"]) {
+                permissions.insert((name_of(action), name_of(resource)));
+            }
+        }
+    }
+    permissions
+}
+
+/// The items of a list; of one value that stands for a list of it, that value.
+fn list(value: &Value) -> &[Value] {
+    value.as_sequence().map_or(std::slice::from_ref(value), Vec::as_slice)
+}
+
+/// A text, or the resource that `!Ref X`, `!GetAtt X.Arn` or `!Sub ${X.Arn}/…` means.
+fn name_of(value: &Value) -> String {
+    let text = match value {
+        Value::Tagged(tagged) => &tagged.value,
+        value => value,
+    };
+    let text = text.as_str().expect("a text, maybe with a tag");
+    let text = text.replace("${", "").replace('}', "").replace(".Arn", "");
+    text.to_owned()
+}
+
+/// An HTTP client that notes what permission each request needs.
+#[derive(Clone, Debug)]
+struct Recorder {
+    http: SharedHttpClient,
+    sent: Arc<Mutex<Permissions>>,
+}
+
+impl Recorder {
+    fn sent(&self) -> Permissions {
+        self.sent.lock().expect("no test panics with it").clone()
+    }
+}
+
+impl HttpClient for Recorder {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        let inner = self.http.http_connector(settings, components);
+        SharedHttpConnector::new(Recording { inner, sent: Arc::clone(&self.sent) })
+    }
+}
+
+#[derive(Debug)]
+struct Recording {
+    inner: SharedHttpConnector,
+    sent: Arc<Mutex<Permissions>>,
+}
+
+impl HttpConnector for Recording {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").expect("AWS JSON");
+        let (service, operation) = target.split_once('.').expect("a service and its operation");
+        let body: Json = serde_json::from_slice(request.body().bytes().expect("it is in memory"))
+            .expect("AWS JSON");
+        let needed: Vec<(String, String)> = match service {
+            "WorkspacesService" => {
+                let resource = match operation {
+                    "RebuildWorkspaces" => FLEET,
+                    _ => "*",
+                };
+                vec![(format!("workspaces:{operation}"), resource.to_owned())]
+            }
+            _ => resources(&body)
+                .into_iter()
+                .map(|resource| (format!("dynamodb:{operation}"), resource))
+                .collect(),
+        };
+        self.sent.lock().expect("no test panics with it").extend(needed);
+        self.inner.call(request)
+    }
+}
+
+/// This account's WorkSpaces in this region, as [`name_of`] renders them.
+const FLEET: &str = "arn:AWS::Partition:workspaces:AWS::Region:AWS::AccountId:workspace/*";
+
+/// The tables, or indexes of them, that a request to DynamoDB is for.
+fn resources(body: &Json) -> Vec<String> {
+    let tables = match body.get("RequestItems").and_then(Json::as_object) {
+        Some(tables) => tables.keys().map(String::as_str).collect(),
+        None => vec![body["TableName"].as_str().expect("a table")],
+    };
+    let index = body["IndexName"].as_str().map(|index| format!("/index/{index}"));
+    let resource = |table: &str| {
+        let (_, resource) =
+            dynamodb::TABLES.into_iter().find(|(name, _)| *name == table).expect("a known table");
+        format!("{resource}{}", index.as_deref().unwrap_or_default())
+    };
+    tables.into_iter().map(resource).collect()
+}
