@@ -7,10 +7,10 @@ use std::ops::RangeInclusive;
 use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use serde_with::skip_serializing_none;
 
-use super::json::{Members, members, parse, take_array, take_integer, take_string, wrong_type};
+use super::json::{Members, members, parse, string};
 use super::{Call, respond};
 use crate::error::{Error, outcome_unknown};
 use crate::service::{Command, Outcome, RebuildRequest};
@@ -40,7 +40,7 @@ pub fn decode(call: &Call<'_>) -> Result<Command, Error> {
 fn decode_rebuild(call: &Call<'_>) -> Result<RebuildRequest, Error> {
     let mut body = parse(call.body()?)?;
     let ids = take_list(&mut body, "RebuildWorkspaceRequests", |request| {
-        take_string(&mut members(request, "RebuildWorkspaceRequests[]")?, "WorkspaceId")
+        members(request, "RebuildWorkspaceRequests[]")?.take_string("WorkspaceId")
     })?;
 
     let mut constraints = Constraints::default();
@@ -70,16 +70,13 @@ fn decode_rebuild(call: &Call<'_>) -> Result<RebuildRequest, Error> {
 
 fn decode_describe(call: &Call<'_>) -> Result<Command, Error> {
     let mut body = parse(call.body()?)?;
-    let ids = take_list(&mut body, "WorkspaceIds", |id| match id {
-        Value::String(id) => Ok(id),
-        _ => Err(wrong_type("WorkspaceIds[]", "a string")),
-    })?;
-    let directory_id = take_string(&mut body, "DirectoryId")?;
-    let user_name = take_string(&mut body, "UserName")?;
-    let bundle_id = take_string(&mut body, "BundleId")?;
-    let limit = take_integer(&mut body, "Limit")?;
-    let token = take_string(&mut body, "NextToken")?;
-    let workspace_name = take_string(&mut body, "WorkspaceName")?;
+    let ids = take_list(&mut body, "WorkspaceIds", |id| string(id, "WorkspaceIds[]"))?;
+    let directory_id = body.take_string("DirectoryId")?;
+    let user_name = body.take_string("UserName")?;
+    let bundle_id = body.take_string("BundleId")?;
+    let limit = body.take_integer("Limit")?;
+    let token = body.take_string("NextToken")?;
+    let workspace_name = body.take_string("WorkspaceName")?;
 
     let mut constraints = Constraints::default();
     constraints.length("workspaceIds", ids.as_ref().map(Vec::len), 1..=PAGE.into());
@@ -124,10 +121,10 @@ fn decode_describe(call: &Call<'_>) -> Result<Command, Error> {
 fn take_list<T>(
     body: &mut Members,
     name: &str,
-    read: impl Fn(Value) -> Result<T, Error>,
+    read: impl Fn(&RawValue) -> Result<T, Error>,
 ) -> Result<Option<Vec<T>>, Error> {
-    let values = take_array(body, name)?;
-    values.map(|values| values.into_iter().map(read).collect()).transpose()
+    let values = body.take_array(name)?;
+    values.map(|values| values.iter().map(|value| read(value)).collect()).transpose()
 }
 
 /// Each id once, in the order given: DynamoDB refuses a batch that names a key twice.
@@ -330,7 +327,7 @@ impl<'a> From<&'a Workspace> for WorkspaceShape<'a> {
 mod tests {
     use lambda_http::Request;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

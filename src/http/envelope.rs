@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use serde_with::skip_serializing_none;
 
-use super::json::{members, parse, take_array, take_string, wrong_type};
+use super::json::{Raw, members, parse};
 use super::{Call, respond};
 use crate::error::Error;
 use crate::service::{Command, Outcome, RebuildRequest};
@@ -77,22 +77,22 @@ fn decode_rebuild(call: &Call<'_>) -> Result<RebuildRequest, Error> {
         }
     };
     let mut body = parse(body)?;
-    let requests = take_array(&mut body, "RebuildWorkspaceRequests")?;
-    let reason = take_string(&mut body, "Reason")?;
+    let requests = body.take_array("RebuildWorkspaceRequests")?;
+    let reason = body.take_string("Reason")?;
     if !body.is_empty() {
         let known = "the body has an unknown field; known are RebuildWorkspaceRequests and Reason";
         return Err(Error::Invalid(known.to_owned()));
     }
-    let [request] = <[Value; 1]>::try_from(requests.unwrap_or_default()).map_err(|_| {
+    let [request] = <[Raw; 1]>::try_from(requests.unwrap_or_default()).map_err(|_| {
         Error::Invalid("RebuildWorkspaceRequests must have exactly one entry".to_owned())
     })?;
     let place = "RebuildWorkspaceRequests[0]";
-    let mut request = members(request, place)?;
-    let id = take_string(&mut request, "WorkspaceId")?;
+    let mut request = members(&request, place)?;
+    let id = request.take_string("WorkspaceId")?;
     if !request.is_empty() {
         return Err(Error::Invalid(format!("{place} has an unknown field; known is WorkspaceId")));
     }
-    let id = id.ok_or_else(|| wrong_type("WorkspaceId", "a string"))?;
+    let id = id.ok_or_else(|| Error::Invalid("WorkspaceId must be a string".to_owned()))?;
     let reason = reason.map(Reason::try_from).transpose();
     Ok(RebuildRequest {
         workspace_id: workspace_id(id)?,

@@ -171,12 +171,12 @@ async fn each_error_has_its_status_name_and_message() {
     for (ask, (status, name), message) in [
         (rebuild(""), serialization, "the body is empty".to_owned()),
         (rebuild("{"), serialization, "the body is not valid JSON".into()),
-        (rebuild("[]"), serialization, "the body must be an object".into()),
+        (rebuild("[]"), serialization, "the body must be an object, with each field once".into()),
         (rebuild(r#"{"RebuildWorkspaceRequests":{}}"#), serialization, "RebuildWorkspaceRequests must be an array".into()),
-        (rebuild(r#"{"RebuildWorkspaceRequests":["ws-available0001"]}"#), serialization, "RebuildWorkspaceRequests[] must be an object".into()),
+        (rebuild(r#"{"RebuildWorkspaceRequests":["ws-available0001"]}"#), serialization, "RebuildWorkspaceRequests[] must be an object, with each field once".into()),
         (rebuild(r#"{"RebuildWorkspaceRequests":[{"WorkspaceId":4711}]}"#), serialization, "WorkspaceId must be a string".into()),
         (describe(r#"{"Limit":"5"}"#), serialization, "Limit must be an integer".into()),
-        (describe(r#"{"WorkspaceIds":[4711]}"#), serialization, "WorkspaceIds must be an array of strings".into()),
+        (describe(r#"{"WorkspaceIds":[4711]}"#), serialization, "WorkspaceIds[] must be a string".into()),
         (
             rebuild("{}"),
             validation,
@@ -224,7 +224,7 @@ async fn each_error_has_its_status_name_and_message() {
         (describe(r#"{"Limit":0}"#), validation, one("'limit' failed to satisfy constraint: Member must have value greater than or equal to 1")),
         (describe(r#"{"Limit":26}"#), validation, one("'limit' failed to satisfy constraint: Member must have value less than or equal to 25")),
         (
-            describe(r#"{"DirectoryId":"d-XYZ"}"#),
+            describe(r#"{"DirectoryId":"d-XYZ45678"}"#),
             validation,
             one("'directoryId' failed to satisfy constraint: Member must satisfy regular expression pattern: ^(d-[0-9a-f]{8,63}$)|(wsd-[0-9a-z]{8,63}$)"),
         ),
