@@ -10,6 +10,9 @@ mod events;
 mod faults;
 #[path = "../../examples/local/gateway.rs"]
 mod gateway;
+mod lambda;
+mod local;
+mod properties;
 mod race;
 mod system;
 mod template;

@@ -10,7 +10,6 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use hyper_util::client::legacy::Client as HttpClient;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rebuild_workspaces::config::Config;
 use rebuild_workspaces::service::Service;
@@ -34,7 +33,6 @@ pub struct System {
     pub store: Store,
     /// A client to look at items, and to put them, past the wire.
     pub client: Client,
-    http: HttpClient<HttpConnector, Body>,
 }
 
 impl System {
@@ -57,30 +55,12 @@ impl System {
         let (listener, api) = listen().await;
         tokio::spawn(gateway::serve(listener, Service::new(store.clone()), pending()));
         let client = config(&dynamodb).dynamodb();
-        let http = HttpClient::builder(TokioExecutor::new()).build_http();
-        Self { api, dynamodb, wire, store, client, http }
+        Self { api, dynamodb, wire, store, client }
     }
 
-    /// Sends a request to the API, over HTTP.
+    /// Sends a request to the API.
     pub async fn send(&self, ask: &Ask) -> Answer {
-        let url = format!("{}{}", self.api, ask.path);
-        let mut request = Request::builder().method(ask.method).uri(url);
-        for (name, value) in &ask.headers {
-            request = request.header(*name, value);
-        }
-        let request = request.body(Body::from(ask.body.clone())).expect("a request");
-        let (head, body) = self.http.request(request).await.expect("an answer").into_parts();
-        let headers = head.headers.iter();
-        let headers =
-            headers.filter(|(name, _)| !["date", "content-length"].contains(&name.as_str()));
-        let headers =
-            headers.map(|(name, value)| (name.to_string(), value.to_str().expect("ASCII").into()));
-        let body = to_bytes(Body::new(body), usize::MAX).await.expect("a whole body");
-        Answer {
-            status: head.status.as_u16(),
-            headers: headers.collect(),
-            body: String::from_utf8(body.into()).expect("UTF-8"),
-        }
+        send(&self.api, ask).await
     }
 
     /// Sends an API Gateway event to the function, and gives its answer as Lambda has it.
@@ -101,6 +81,28 @@ impl System {
         let item = serde_dynamo::to_item(item).expect("an object");
         let request = self.client.put_item().table_name(table).set_item(Some(item));
         request.send().await.expect("an answer");
+    }
+}
+
+/// Sends a request over HTTP.
+pub async fn send(api: &str, ask: &Ask) -> Answer {
+    let url = format!("{api}{}", ask.path);
+    let mut request = Request::builder().method(ask.method).uri(url);
+    for (name, value) in &ask.headers {
+        request = request.header(*name, value);
+    }
+    let http = HttpClient::builder(TokioExecutor::new()).build_http::<Body>();
+    let request = request.body(Body::from(ask.body.clone())).expect("a request");
+    let (head, body) = http.request(request).await.expect("an answer").into_parts();
+    let headers = head.headers.iter();
+    let headers = headers.filter(|(name, _)| !["date", "content-length"].contains(&name.as_str()));
+    let headers =
+        headers.map(|(name, value)| (name.to_string(), value.to_str().expect("ASCII").into()));
+    let body = to_bytes(Body::new(body), usize::MAX).await.expect("a whole body");
+    Answer {
+        status: head.status.as_u16(),
+        headers: headers.collect(),
+        body: String::from_utf8(body.into()).expect("UTF-8"),
     }
 }
 

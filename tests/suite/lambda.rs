@@ -1,0 +1,131 @@
+//! The function as Lambda calls it: the event's own fields, and the serialised response.
+
+use aws_smithy_types::base64;
+use serde_json::{Value, json};
+
+use crate::system::System;
+
+/// API Gateway's event. The body is flagged as base64, as any bytes may be.
+pub fn event(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Value {
+    let proxy = path.trim_matches('/');
+    let mut values = serde_json::Map::new();
+    for (name, value) in headers {
+        values.insert((*name).to_owned(), json!([value]));
+    }
+    json!({
+        "resource": if proxy.is_empty() { "/" } else { "/{proxy+}" },
+        "path": path,
+        "httpMethod": method,
+        "headers": {},
+        "multiValueHeaders": values,
+        "queryStringParameters": null,
+        "multiValueQueryStringParameters": null,
+        "pathParameters": if proxy.is_empty() { Value::Null } else { json!({ "proxy": proxy }) },
+        "stageVariables": null,
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "a1b2c3d4e5",
+            "stage": "v1",
+            "path": format!("/v1{path}"),
+            "httpMethod": method,
+            "requestId": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+            "identity": {
+                "sourceIp": "198.51.100.7",
+                "userArn": "arn:aws:sts::123456789012:assumed-role/desk/ana.silva",
+            },
+        },
+        "body": base64::encode(body),
+        "isBase64Encoded": true,
+    })
+}
+
+const ENVELOPE: (&str, &str) = ("content-type", "application/json");
+const AWS_JSON: (&str, &str) = ("x-amz-target", "WorkspacesService.RebuildWorkspaces");
+
+fn rebuild(id: &str, face: (&str, &str)) -> Value {
+    let body = json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": id }] });
+    event("POST", "/", &[face], body.to_string().as_bytes())
+}
+
+#[tokio::test]
+async fn each_answer_goes_out_as_text() {
+    let system = System::start().await;
+    for (face, content_type) in
+        [(ENVELOPE, "application/json"), (AWS_JSON, "application/x-amz-json-1.1")]
+    {
+        for id in ["ws-available0001", "ws-suspended0001", "ws-nosuchone0001", "not an id"] {
+            let response = system.invoke(&rebuild(id, face)).await;
+            assert_eq!(response["isBase64Encoded"], false, "{response}");
+            assert_eq!(response["multiValueHeaders"]["content-type"], json!([content_type]));
+            let body = response["body"].as_str().expect("a text");
+            assert!(
+                serde_json::from_str::<Value>(body).is_ok_and(|body| body.is_object()),
+                "{body}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_asked_is_kept() {
+    let system = System::start().await;
+    let kept = |item: Value| {
+        let rebuild = item["Rebuild"].clone();
+        ["RequestedBy", "SourceIp", "RequestId"].map(|name| rebuild[name].clone())
+    };
+    let expected = [
+        "arn:aws:sts::123456789012:assumed-role/desk/ana.silva",
+        "198.51.100.7",
+        "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+    ];
+    for (id, face) in [("ws-available0001", ENVELOPE), ("ws-stopped0001", AWS_JSON)] {
+        system.invoke(&rebuild(id, face)).await;
+        assert_eq!(kept(system.item(id).await), expected);
+    }
+    let mut unsigned = rebuild("ws-error0001", ENVELOPE);
+    unsigned["requestContext"]["identity"]["userArn"] = Value::Null;
+    system.invoke(&unsigned).await;
+    assert_eq!(kept(system.item("ws-error0001").await)[0], Value::Null);
+}
+
+/// Default domain with a stage, custom domain, custom domain with a base path.
+#[tokio::test]
+async fn the_location_is_where_the_client_finds_the_rebuild() {
+    let system = System::start().await;
+    for (id, seen, root) in [
+        ("ws-available0001", "/v1/", "/v1"),
+        ("ws-error0001", "/v1", "/v1"),
+        ("ws-unhealthy0001", "/", ""),
+        ("ws-stopped0001", "/desk/", "/desk"),
+        ("ws-rebooting0001", "/desk/it", "/desk/it"),
+    ] {
+        let mut event = rebuild(id, ENVELOPE);
+        event["requestContext"]["path"] = json!(seen);
+        let response = system.invoke(&event).await;
+        let body: Value =
+            serde_json::from_str(response["body"].as_str().expect("a text")).expect("JSON");
+        let rebuild = body["data"]["id"].as_str().expect("an id");
+        let location = format!("{root}/workspaces/{id}/rebuilds/{rebuild}");
+        assert_eq!(response["multiValueHeaders"]["location"], json!([location]), "{seen}");
+    }
+}
+
+/// Behind a base path the event's own path has it in front; what counts is what the route caught.
+#[tokio::test]
+async fn a_base_path_is_no_part_of_the_route() {
+    let system = System::start().await;
+    let mut event = event("GET", "/workspaces/ws-available0001", &[], b"");
+    event["path"] = json!("/desk/workspaces/ws-available0001");
+    event["requestContext"]["path"] = json!("/desk/workspaces/ws-available0001");
+    assert_eq!(system.invoke(&event).await["statusCode"], 200);
+}
+
+/// Invalid UTF-8 is invalid JSON, also within a string.
+#[tokio::test]
+async fn bytes_that_are_no_text_are_refused() {
+    let system = System::start().await;
+    let body = b"{\"RebuildWorkspaceRequests\":[{\"WorkspaceId\":\"ws-available0001\"}],\"Reason\":\"\xff\"}";
+    let response = system.invoke(&event("POST", "/", &[ENVELOPE], body)).await;
+    assert_eq!(response["statusCode"], 400, "{response}");
+    assert_eq!(system.item("ws-available0001").await["State"], "AVAILABLE");
+}

@@ -1,0 +1,199 @@
+//! Whatever is sent: no panic, no success, no fault, no answer in the other face's form, and
+//! nothing written. None of the WorkSpaces that are asked for exists.
+
+use std::fmt::Debug;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+
+use crate::lambda::event;
+use crate::system::System;
+
+const ID: &str = "ws-nosuchone0001";
+const TARGET: (&str, &str) = ("x-amz-target", "WorkspacesService.RebuildWorkspaces");
+
+/// Sends what `request` makes of each case, and holds the answer against the face's form.
+fn each<S: Strategy>(cases: S, request: impl Fn(&S::Value) -> Value)
+where
+    S::Value: Debug,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let system = runtime.block_on(System::start());
+    let config = Config { cases: 256, failure_persistence: None, ..Config::default() };
+    let outcome = TestRunner::new(config).run(&cases, |case| {
+        let event = request(&case);
+        let response = runtime.block_on(system.invoke(&event));
+        let headers = event["multiValueHeaders"].as_object().expect("headers");
+        if is_for_aws(headers) { refused_as_aws(&response) } else { refused_in_envelope(&response) }
+    });
+    runtime.block_on(async {
+        let items = system.client.scan().table_name("workspaces").send().await.expect("an answer");
+        assert!(items.items().iter().all(|item| !item.contains_key("Rebuild")));
+        assert_eq!(items.count, 17);
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+}
+
+fn is_for_aws(headers: &serde_json::Map<String, Value>) -> bool {
+    let media_type =
+        headers.get("content-type").and_then(|values| values[0].as_str()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    headers.contains_key("x-amz-target")
+        || media_type.eq_ignore_ascii_case("application/x-amz-json-1.1")
+}
+
+fn body(response: &Value) -> Value {
+    assert_eq!(response["isBase64Encoded"], false);
+    serde_json::from_str(response["body"].as_str().expect("a text")).expect("JSON")
+}
+
+fn names(object: &Value) -> Vec<&str> {
+    object.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
+fn refused_in_envelope(response: &Value) -> Result<(), TestCaseError> {
+    let (status, body) = (response["statusCode"].as_u64(), body(response));
+    prop_assert!(status.is_some_and(|status| (400..500).contains(&status)), "{response}");
+    prop_assert_eq!(&response["multiValueHeaders"]["content-type"], &json!(["application/json"]));
+    prop_assert_eq!(names(&body), ["error", "success"]);
+    prop_assert_eq!(&body["success"], &json!(false));
+    prop_assert_eq!(names(&body["error"]), ["code", "message"]);
+    prop_assert!(body["error"]["message"].as_str().is_some_and(|text| !text.is_empty()));
+    Ok(())
+}
+
+/// A WorkSpace that is not there is a failed request here, in a 200.
+fn refused_as_aws(response: &Value) -> Result<(), TestCaseError> {
+    let (status, body) = (response["statusCode"].as_u64(), body(response));
+    let headers = &response["multiValueHeaders"];
+    prop_assert_eq!(&headers["content-type"], &json!(["application/x-amz-json-1.1"]));
+    if status == Some(200) {
+        let failed = body["FailedRequests"].as_array().expect("an array");
+        prop_assert_eq!(failed.len(), 1, "{}", response);
+        prop_assert_eq!(&failed[0]["ErrorCode"], &json!("ResourceNotFound.Workspace"));
+    } else {
+        prop_assert!(status.is_some_and(|status| (400..500).contains(&status)), "{response}");
+        prop_assert_eq!(names(&body), ["__type", "message"]);
+        prop_assert_eq!(&headers["x-amzn-errortype"], &json!([body["__type"]]));
+        prop_assert!(body["message"].as_str().is_some_and(|text| !text.is_empty()));
+    }
+    Ok(())
+}
+
+/// The marks of a face, or of none.
+fn face() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
+    prop_oneof![
+        Just(vec![]),
+        Just(vec![("content-type", "application/json")]),
+        Just(vec![("content-type", "application/x-amz-json-1.1")]),
+        Just(vec![TARGET]),
+    ]
+}
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<u8>(), 0..200)
+}
+
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from),
+        Just(json!(ID)),
+    ];
+    let name = prop_oneof!["RebuildWorkspaceRequests", "WorkspaceId", "Reason", ".{0,8}"];
+    leaf.prop_recursive(4, 32, 4, move |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            vec((name.clone(), inner), 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// A valid request with a part of it replaced by a few bytes.
+fn nearly_valid() -> impl Strategy<Value = Vec<u8>> {
+    let valid =
+        json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": ID }], "Reason": "ticket 4711" });
+    let valid = valid.to_string().into_bytes();
+    let length = valid.len();
+    let by = prop_oneof![
+        vec(any::<u8>(), 0..4),
+        "[\\[\\]{}\",:0-9a-zn-]{0,4}".prop_map(String::into_bytes)
+    ];
+    (0..length, 0..8_usize, by).prop_map(move |(start, count, by)| {
+        let mut bytes = valid.clone();
+        bytes.splice(start..length.min(start + count), by);
+        bytes
+    })
+}
+
+#[test]
+fn any_bytes_as_body() {
+    each((face(), bytes()), |(face, body)| event("POST", "/", face, body));
+}
+
+#[test]
+fn any_json_as_body() {
+    each((face(), json_value()), |(face, body)| {
+        event("POST", "/", face, body.to_string().as_bytes())
+    });
+}
+
+#[test]
+fn a_nearly_valid_body() {
+    each((face(), nearly_valid()), |(face, body)| event("POST", "/", face, body));
+}
+
+#[test]
+fn any_id() {
+    let id = prop_oneof!["ws-[0-9a-z]{6,66}", ".{0,80}", "ws-.{8,20}"];
+    each((face(), id), |(face, id)| {
+        let body = json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": id }] });
+        event("POST", "/", face, body.to_string().as_bytes())
+    });
+}
+
+#[test]
+fn any_headers() {
+    let name = prop_oneof![
+        Just("content-type"),
+        Just("idempotency-key"),
+        Just("amz-sdk-invocation-id"),
+        Just("x-amz-target"),
+        Just("accept"),
+        Just("content-length"),
+        Just("x-forwarded-proto"),
+    ];
+    let value = prop_oneof![
+        "[ -~]{0,40}",
+        "[!-~]{250,260}",
+        "(application/)?(x-amz-)?json(-1\\.1)?(; ?charset=.{0,4})?"
+    ];
+    let value = value.prop_filter("a header", |value| {
+        value.chars().all(|letter| letter == '\t' || (' '..='~').contains(&letter))
+    });
+    each(vec((name, value), 0..4), |headers| {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let body = json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": ID }] });
+        event("POST", "/", &headers, body.to_string().as_bytes())
+    });
+}
+
+#[test]
+fn any_path_and_method() {
+    let method = prop_oneof!["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+    let path = prop_oneof![
+        "/[!-~&&[^?#]]{0,40}",
+        "/workspaces/ws-[0-9a-z]{6,12}(/rebuilds(/[!-~&&[^?#]]{0,40})?)?",
+        "/workspaces/[!-~&&[^?#]]{0,40}(/rebuilds)?",
+    ];
+    each((face(), method, path), |(face, method, path)| event(method, path, face, b""));
+}
