@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use lambda_http::lambda_runtime::{Context, LambdaEvent};
 use lambda_http::request::LambdaRequest;
@@ -64,12 +65,14 @@ pub async fn invoke(service: Service, event: String) -> Value {
 }
 
 fn is_host(value: &HeaderValue) -> bool {
-    // What lambda_http makes of it; the port is read apart, as only reading it checks its size.
-    let uri = value.to_str().ok().and_then(|host| format!("https://{host}/").parse::<Uri>().ok());
-    uri.and_then(|uri| uri.into_parts().authority).is_some_and(|authority| {
+    // The port is read apart: only reading it checks its size.
+    let authority = value.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+    authority.is_some_and(|authority| {
+        let text = authority.as_str();
+        let has_port = text.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
         !authority.host().is_empty()
-            && authority.port_u16().is_some()
-                == authority.as_str().rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'))
+            && !text.contains('@')
+            && authority.port_u16().is_some() == has_port
     })
 }
 
@@ -146,7 +149,7 @@ fn to_http(response: &Value) -> Response {
 
 /// An answer of the gateway itself: always in the envelope, with a fixed text.
 fn gateway_error(status: StatusCode, code: &str, message: &str) -> Response {
-    let error = json!({ "code": code, "message": message });
-    let body = json!({ "success": false, "error": error }).to_string();
+    let error = format!(r#"{{"code":"{code}","message":"{message}"}}"#);
+    let body = format!(r#"{{"success":false,"error":{error}}}"#);
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

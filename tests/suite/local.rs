@@ -222,13 +222,16 @@ async fn a_bad_host_is_a_bad_request() {
             stream.write_all(request.as_bytes()).await.expect("sent");
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.expect("an answer");
-            answer.lines().next().unwrap_or_default().to_owned()
+            let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+            (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
         }
     };
-    for host in ["a b", "[", "localhost:999999", "localhost:x", "a/b", "a\\b", "%", ""] {
-        assert_eq!(answered(host).await, "HTTP/1.1 400 Bad Request", "{host}");
+    for host in ["a b", "[", "localhost:999999", "localhost:x", "a/b", "a\\b", "a@b", "%", ""] {
+        let (status, body) = answered(host).await;
+        assert_eq!(status, "HTTP/1.1 400 Bad Request", "{host}");
+        assert_eq!(body, Answer::failure(400, "VALIDATION_ERROR", "Invalid request").body);
     }
     for host in ["localhost", "127.0.0.1:9000", "[::1]", "[::1]:9000", "example.com"] {
-        assert_eq!(answered(host).await, "HTTP/1.1 404 Not Found", "{host}");
+        assert_eq!(answered(host).await.0, "HTTP/1.1 404 Not Found", "{host}");
     }
 }
