@@ -124,3 +124,44 @@ pub(crate) fn outcome_unknown(has_key: bool) -> &'static str {
         "it is not known whether the rebuild was accepted; look at the WorkSpace before you ask again"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> WorkspaceId {
+        WorkspaceId::try_from("ws-0a1b2c3d4".to_owned()).expect("an id")
+    }
+
+    #[test]
+    fn each_error_has_its_code_and_says_whose_fault_it_is() {
+        let state =
+            |is_open| Error::InvalidState { workspace_id: id(), state: State::Rebooting, is_open };
+        let cause = || Cause::from("table/workspaces");
+        for (error, code, is_fault) in [
+            (Error::Malformed("x".into()), "VALIDATION_ERROR", false),
+            (Error::Invalid("x".into()), "VALIDATION_ERROR", false),
+            (Error::InvalidCombination("x"), "VALIDATION_ERROR", false),
+            (Error::UnknownOperation, "UNKNOWN_OPERATION", false),
+            (Error::UnknownPath, "NOT_FOUND", false),
+            (Error::MethodNotAllowed { allow: "GET" }, "METHOD_NOT_ALLOWED", false),
+            (Error::UnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", false),
+            (Error::PayloadTooLarge, "PAYLOAD_TOO_LARGE", false),
+            (Error::WorkspaceNotFound(id()), "WORKSPACE_NOT_FOUND", false),
+            (Error::RebuildNotFound, "REBUILD_NOT_FOUND", false),
+            (state(false), "INVALID_WORKSPACE_STATE", false),
+            (Error::Throttled(cause()), "SERVICE_UNAVAILABLE", true),
+            (Error::Unreachable(cause()), "SERVICE_UNAVAILABLE", true),
+            (Error::OutcomeUnknown { has_key: true, source: cause() }, "OUTCOME_UNKNOWN", true),
+            (Error::Internal(cause()), "INTERNAL_ERROR", true),
+        ] {
+            assert_eq!((error.code(), error.is_fault()), (code, is_fault), "{error:?}");
+            // What a client reads never has the cause in it; the log has.
+            assert!(!error.to_string().contains("table"), "{error}");
+            assert_eq!(std::error::Error::source(&error).is_some(), is_fault, "{error}");
+        }
+        let open = "WorkSpace ws-0a1b2c3d4 is in state REBOOTING, with a rebuild under way; \
+            a rebuild is allowed only from AVAILABLE, ERROR, UNHEALTHY, STOPPED, REBOOTING";
+        assert_eq!(state(true).to_string(), open);
+    }
+}

@@ -358,3 +358,97 @@ pub struct Properties {
     pub protocols: Option<Vec<String>>,
     pub operating_system_name: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use strum::VariantArray as _;
+
+    use super::*;
+
+    fn at(time: &str) -> OffsetDateTime {
+        OffsetDateTime::parse(time, &Rfc3339).expect("a time")
+    }
+
+    #[test]
+    fn a_workspace_id_is_of_the_models_pattern() {
+        let (shortest, longest) =
+            (format!("ws-{}", "0".repeat(8)), format!("ws-{}", "z".repeat(63)));
+        for id in [&*shortest, &longest, "ws-0a1b2c3d4"] {
+            assert_eq!(
+                WorkspaceId::try_from(id.to_owned()).map(|id| id.to_string()),
+                Ok(id.into())
+            );
+        }
+        let (short, long) = (&shortest[..10], longest.clone() + "z");
+        for id in [
+            short,
+            &long,
+            "",
+            "ws-",
+            "wsb-0a1b2c3d4",
+            "ws-0A1B2C3D4",
+            "ws-0a1b2c3d\n",
+            " ws-0a1b2c3d4",
+        ] {
+            assert!(WorkspaceId::try_from(id.to_owned()).is_err(), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn five_of_the_models_states_allow_a_rebuild() {
+        assert_eq!(State::VARIANTS.len(), 17);
+        let rebuildable = State::VARIANTS.iter().filter(|state| state.is_rebuildable());
+        let names: Vec<_> = rebuildable.map(ToString::to_string).collect();
+        assert_eq!(names, ["AVAILABLE", "UNHEALTHY", "REBOOTING", "STOPPED", "ERROR"]);
+        assert_eq!(State::AdminMaintenance.to_string(), "ADMIN_MAINTENANCE");
+    }
+
+    #[test]
+    fn a_timestamp_is_in_utc_and_whole_seconds() {
+        let time = Timestamp::from(at("2025-01-01T01:59:59.999+02:00"));
+        assert_eq!(time.to_string(), "2024-12-31T23:59:59Z");
+        assert_eq!(time.epoch_seconds(), 1_735_689_599);
+        assert_eq!(Timestamp::try_from("2025-01-01T01:59:59.999+02:00".to_owned()), Ok(time));
+        assert!(Timestamp::try_from("yesterday".to_owned()).is_err());
+        assert_eq!((time + Duration::hours(1)).since(time), Duration::hours(1));
+    }
+
+    #[test]
+    fn rebuild_ids_are_ordered_by_time_and_differ_within_an_instant() {
+        let early = at("2025-01-01T00:00:00.001Z");
+        let late = at("2025-01-01T00:00:00.002Z");
+        let (first, second, third) =
+            (RebuildId::new(early), RebuildId::new(late), RebuildId::new(late));
+        assert!(first < second && first < third && second != third);
+        // The text is what DynamoDB orders by.
+        assert!(first.to_string() < second.to_string());
+        assert_eq!(RebuildId::try_from(first.to_string()), Ok(first));
+        assert!(RebuildId::try_from("x".to_owned()).is_err());
+    }
+
+    #[test]
+    fn a_key_is_visible_ascii() {
+        for key in ["k", "!~", &"k".repeat(255)] {
+            assert_eq!(IdempotencyKey::from_client(key).map(|key| key.to_string()), Ok(key.into()));
+        }
+        for key in ["", " ", "a b", "ü", "a\n", "\u{7f}", &"k".repeat(256)] {
+            assert!(IdempotencyKey::from_client(key).is_err(), "{key:?}");
+            assert!(IdempotencyKey::from_sdk_invocation(key).is_err(), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn no_clients_key_is_an_invocations() {
+        let key = IdempotencyKey::from_sdk_invocation("4711").map(|key| key.to_string());
+        let key = key.expect("a key");
+        assert!(key.starts_with("sdk:"), "{key}");
+        assert!(IdempotencyKey::from_client(&key).is_err());
+    }
+
+    #[test]
+    fn a_reason_is_counted_in_characters() {
+        for (length, is_fine) in [(0, false), (1, true), (256, true), (257, false)] {
+            assert_eq!(Reason::try_from("\u{fc}".repeat(length)).is_ok(), is_fine, "{length}");
+        }
+    }
+}

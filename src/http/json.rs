@@ -85,3 +85,39 @@ impl Members {
         self.take(name, "an integer")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn x(value: &str) -> Members {
+        parse(format!(r#"{{"x":{value}}}"#).as_bytes()).expect("an object")
+    }
+
+    #[test]
+    fn no_object_has_a_member_twice() {
+        for body in [r#"{"a":1,"a":1}"#, r#"{"a":1,"b":2,"\u0061":3}"#, r#"{"a":null,"a":1}"#] {
+            let error = parse(body.as_bytes()).err().map(|error| error.to_string());
+            assert_eq!(error.as_deref(), Some("the body must be an object, with each field once"));
+        }
+        assert!(parse(br#"{"a":{"b":1},"b":{"a":1}}"#).is_ok());
+    }
+
+    #[test]
+    fn a_member_is_of_its_type_or_absent() {
+        for value in ["1", "[]", "{}", "true", r#"["text"]"#, r#""\ud800""#] {
+            assert!(x(value).take_string("x").is_err(), "{value}");
+        }
+        for value in ["1", r#""[]""#, "{}", "true", r#"{"0":1}"#] {
+            assert!(x(value).take_array("x").is_err(), "{value}");
+        }
+        for value in ["1.5", "1.0", "1e1", r#""1""#, "[1]", "9223372036854775808", "1e999"] {
+            assert!(x(value).take_integer("x").is_err(), "{value}");
+        }
+        let mut null = x("null");
+        assert!(matches!(null.take_string("x"), Ok(None)));
+        assert!(null.is_empty(), "taken out all the same");
+        assert!(matches!(x("-7").take_integer("x"), Ok(Some(-7))));
+        assert!(matches!(x(r#""\u0061""#).take_string("x"), Ok(Some(text)) if text == "a"));
+    }
+}

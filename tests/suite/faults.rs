@@ -2,16 +2,20 @@
 //!
 //! "Nothing was changed" may only be said where no attempt can have landed.
 
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use lambda_runtime::tracing::subscriber::fmt;
 use serde_json::{Value, json};
 
 use crate::system::{Answer, Ask, System};
 use crate::wire::Attempt::{
     self, Answered, Belied, Cut, Garbled, LastOne, Lost, Through, Unanswered,
 };
+use crate::wire::SECRET;
 
 const ID: &str = "ws-available0001";
 
@@ -272,5 +276,52 @@ async fn a_failed_read_is_never_an_unknown_outcome() {
         let answer = system.send(&Ask::aws("DescribeWorkspaces", "{}")).await;
         let (status, _, body) = told.in_aws_json();
         assert_eq!((answer.status, answer.json()), (status, body), "{attempt:?}");
+    }
+}
+
+/// Where the log goes in a test.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic").write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_says_what_the_client_is_not_told() {
+    let system = System::start().await;
+    let log = Log::default();
+    let written = log.clone();
+    let lines = fmt().json().flatten_event(true).with_writer(move || written.clone()).finish();
+    let _guard = tracing::subscriber::set_default(lines);
+
+    system.wire.script(&[DENIED]);
+    let body = r#"{"RebuildWorkspaceRequests":[{"WorkspaceId":"ws-available0001"}],"Reason":"the-reason"}"#;
+    let answer = system.send(&Ask::post(body).with("idempotency-key", "the-key")).await;
+    assert_eq!(answer, Told::Internal.in_envelope());
+
+    let text = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("UTF-8");
+    let line: Value = serde_json::from_str(&text).expect("one line");
+    for (name, value) in [
+        ("level", json!("ERROR")),
+        ("message", json!("request")),
+        ("operation", json!("RebuildWorkspaces")),
+        ("workspace_id", json!(ID)),
+        ("outcome", json!("failed")),
+        ("code", json!("INTERNAL_ERROR")),
+        ("status", json!(500)),
+    ] {
+        assert_eq!(line[name], value, "{line}");
+    }
+    let cause = line["cause"].as_str().expect("a cause");
+    assert!(cause.contains("AccessDeniedException") && cause.contains(SECRET), "{cause}");
+    for secret in ["the-key", "the-reason", "AWS4-HMAC"] {
+        assert!(!text.contains(secret), "{text}");
     }
 }
