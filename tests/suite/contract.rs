@@ -268,6 +268,7 @@ async fn the_reason_is_kept() {
 
 /// Each row of the table that needs no look at a WorkSpace: what is sent, and what is wrong with it.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn an_invalid_request_is_refused_without_a_request_to_dynamodb() {
     let system = System::start().await;
     let valid = Ask::rebuild("ws-available0001");

@@ -1,59 +1,82 @@
-//! Many requests at once, for one WorkSpace.
+//! Many requests at once, for one WorkSpace: each in a Lambda environment of its own.
 
 use std::collections::HashSet;
 
+use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use rebuild_workspaces::config::warm_up;
+use rebuild_workspaces::service::Service;
+use rebuild_workspaces::store::Store;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::system::{Answer, Ask, System};
+use crate::gateway::invoke;
+use crate::lambda::event;
+use crate::system::{System, config};
 
 const MANY: usize = 200;
+const ID: &str = "ws-available0001";
 
-/// A system whose DynamoDB may take its time: how long so many requests take on a slow machine
-/// says nothing about who wins.
-async fn patient_system() -> System {
-    System::start_with(|dynamodb| dynamodb.timeout_config(TimeoutConfig::disabled())).await
+/// An environment with its connection open, as after its init. It waits as long as it takes: how
+/// long so many requests take on a slow machine says nothing about who wins.
+async fn environment(system: &System) -> Service {
+    let config = config(&system.wire.url);
+    let dynamodb = config.dynamodb_config(config.http_client()).to_builder();
+    let client = Client::from_conf(dynamodb.timeout_config(TimeoutConfig::disabled()).build());
+    warm_up(&client, &config.workspaces_table).await;
+    Service::new(Store::new(client, config.workspaces_table, config.rebuilds_table))
 }
 
-/// Sends the same request that many times at once.
-async fn all_at_once(system: &System, ask: &Ask) -> Vec<Answer> {
-    let requests = (0..MANY).map(|_| {
-        let (system, ask) = (system.clone(), ask.clone());
-        async move { system.send(&ask).await }
-    });
-    requests.collect::<JoinSet<_>>().join_all().await
+/// The answers to the same request, made that many times at once.
+async fn all_at_once(system: &System, headers: &[(&str, &str)]) -> Vec<Value> {
+    let body = json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": ID }] });
+    let event = event("POST", "/", headers, body.to_string().as_bytes()).to_string();
+    let mut environments = vec![];
+    for _ in 0..MANY {
+        environments.push(environment(system).await);
+    }
+    system.wire.seen();
+    let requests: JoinSet<_> =
+        environments.into_iter().map(|service| invoke(service, event.clone())).collect();
+    let answers = requests.join_all().await;
+    assert_eq!(system.wire.operations(), vec!["UpdateItem"; MANY]);
+    answers
+}
+
+fn body(answer: &Value) -> Value {
+    serde_json::from_str(answer["body"].as_str().expect("a text")).expect("JSON")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_many_requests_is_accepted() {
-    let system = patient_system().await;
-    let answers = all_at_once(&system, &Ask::rebuild("ws-available0001")).await;
+    let system = System::start().await;
+    let answers = all_at_once(&system, &[]).await;
 
     let (accepted, refused): (Vec<_>, Vec<_>) =
-        answers.iter().partition(|answer| answer.status == 202);
-    assert_eq!(accepted.len(), 1);
-    assert_eq!(refused.len(), MANY - 1);
+        answers.iter().partition(|answer| answer["statusCode"] == 202);
+    assert_eq!((accepted.len(), refused.len()), (1, MANY - 1));
     for answer in refused {
-        assert_eq!(
-            (answer.status, answer.json()["error"]["code"].as_str()),
-            (409, Some("INVALID_WORKSPACE_STATE"))
-        );
+        assert_eq!(answer["statusCode"], 409, "{answer}");
+        assert_eq!(body(answer)["error"]["code"], "INVALID_WORKSPACE_STATE");
     }
-    assert_eq!(system.item("ws-available0001").await["Rebuild"]["Id"], accepted[0].id());
-    assert_eq!(system.wire.operations().len(), MANY);
+    assert_eq!(system.item(ID).await["Rebuild"]["Id"], body(accepted[0])["data"]["id"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_requests_with_one_key_are_one_request() {
-    let system = patient_system().await;
-    let ask = Ask::rebuild("ws-available0001").with("idempotency-key", "4711");
-    let answers = all_at_once(&system, &ask).await;
+    let system = System::start().await;
+    let answers = all_at_once(&system, &[("idempotency-key", "4711")]).await;
 
-    let bodies: HashSet<_> = answers.iter().map(|answer| (answer.status, &answer.body)).collect();
+    let bodies: HashSet<_> =
+        answers.iter().map(|answer| format!("{} {}", answer["statusCode"], body(answer))).collect();
     assert_eq!(bodies.len(), 1, "{bodies:?}");
-    let replays =
-        answers.iter().filter(|answer| answer.header("idempotency-replayed") == Some("true"));
+    let replays = answers
+        .iter()
+        .filter(|answer| !answer["multiValueHeaders"]["idempotency-replayed"].is_null());
     assert_eq!(replays.count(), MANY - 1);
-    assert_eq!(system.item("ws-available0001").await["Rebuild"]["Id"], answers[0].id());
-    assert_eq!(system.wire.operations().len(), MANY);
+    let rebuild = system.item(ID).await["Rebuild"].clone();
+    assert_eq!(
+        (&rebuild["Id"], &answers[0]["statusCode"]),
+        (&body(&answers[0])["data"]["id"], &json!(202))
+    );
 }
