@@ -107,12 +107,19 @@ pub async fn send(api: &str, ask: &Ask) -> Answer {
 }
 
 /// A request to the API.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Ask {
     method: &'static str,
     path: String,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
+}
+
+impl std::fmt::Debug for Ask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let body = String::from_utf8_lossy(&self.body);
+        write!(f, "{} {} {:?} {body:.200}", self.method, self.path, self.headers)
+    }
 }
 
 impl Ask {
