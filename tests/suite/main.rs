@@ -11,6 +11,7 @@ mod faults;
 #[path = "../../examples/local/gateway.rs"]
 mod gateway;
 mod race;
+mod reconcile;
 mod system;
 mod template;
 mod wire;
