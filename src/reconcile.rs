@@ -206,33 +206,48 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         (self.clock)().into()
     }
 
-    /// One pass over the open rebuilds, oldest first: 25 that are to be handed over, then 25 that
-    /// run, and so on, so that neither kind takes all the time while the other waits.
+    /// One pass over the open rebuilds, oldest first, 25 at a time. A call for 25 that run takes
+    /// a fraction of the time that 25 hand-overs take, so whichever kind has had less of the time
+    /// goes next: neither takes all of it while the other waits.
     ///
     /// # Errors
     /// If the open rebuilds can't be listed. What goes wrong with one of them is logged and
     /// counted, and keeps none of the others waiting.
     pub async fn follow(&self) -> Result<Followed, Error> {
-        let begin = self.now();
+        let begin = (self.clock)();
         let requested = self.store.open_rebuilds(Status::Requested).await?;
         let started = self.store.open_rebuilds(Status::Started).await?;
         let oldest = requested.iter().chain(&started).map(|open| open.since).min();
+        let age = oldest.map_or(Duration::ZERO, |since| Timestamp::from(begin).since(since));
         let mut pass = Followed {
             open: requested.len() + started.len(),
-            oldest_open_seconds: oldest.map_or(0, |since| begin.since(since).whole_seconds()),
+            oldest_open_seconds: age.whole_seconds(),
             is_complete: true,
             ..Followed::default()
         };
-        let mut queues = [requested.chunks(IDS_PER_CALL), started.chunks(IDS_PER_CALL)];
-        while queues.iter().any(|queue| queue.len() > 0) {
-            for chunk in queues.iter_mut().filter_map(Iterator::next) {
-                self.follow_chunk(chunk, begin, &mut pass).await;
+        let deadline = begin + FOLLOW_BUDGET;
+        let mut queues =
+            [&requested, &started].map(|open| (Duration::ZERO, open.chunks(IDS_PER_CALL)));
+        while pass.is_complete {
+            let waiting = queues.iter_mut().filter(|(_, chunks)| chunks.len() > 0);
+            let next = waiting.min_by_key(|(time_had, _)| *time_had);
+            let Some((time_had, chunk)) =
+                next.and_then(|(time_had, chunks)| Some((time_had, chunks.next()?)))
+            else {
+                break;
+            };
+            let chunk_begin = (self.clock)();
+            if chunk_begin >= deadline {
+                pass.is_complete = false;
+                break;
             }
+            self.follow_chunk(chunk, deadline, &mut pass).await;
+            *time_had += (self.clock)() - chunk_begin;
         }
         Ok(pass)
     }
 
-    async fn follow_chunk(&self, chunk: &[Open], begin: Timestamp, pass: &mut Followed) {
+    async fn follow_chunk(&self, chunk: &[Open], deadline: OffsetDateTime, pass: &mut Followed) {
         let mut workspaces = Vec::new();
         for open in chunk {
             match self.store.workspace(&open.workspace_id).await {
@@ -242,8 +257,11 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
                 Err(error) => pass.fail(&open.workspace_id, &error),
             }
         }
-        let asked_at = self.now();
-        let seen = match self.fleet.describe(&workspaces, asked_at).await {
+        // To ask for no WorkSpace in particular would be to ask for all of them.
+        if workspaces.is_empty() {
+            return;
+        }
+        let seen = match self.fleet.describe(&workspaces, self.now()).await {
             Ok(seen) => seen,
             Err(error) => {
                 error!(error = %causes(&*error), "the fleet could not be asked");
@@ -252,7 +270,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
             }
         };
         for workspace in workspaces {
-            if self.now().since(begin) >= FOLLOW_BUDGET {
+            if (self.clock)() >= deadline {
                 pass.is_complete = false;
                 return;
             }
@@ -294,11 +312,10 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         pass: &mut Followed,
     ) -> Result<(), Error> {
         let id = &workspace.workspace_id;
-        let Some(claim) = self.store.claim(id, rebuild, self.now()).await? else {
+        let Some(claimed) = self.store.claim(id, rebuild, self.now()).await? else {
             return Ok(());
         };
         let is_first = rebuild.hand_over_id.is_none();
-        let claimed = Rebuild { hand_over_id: Some(claim), ..rebuild.clone() };
         match self.fleet.rebuild(id).await {
             Ok(()) => {
                 pass.handed_over += 1;
@@ -306,7 +323,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
             }
             // Only the first call's refusal says that no call had an effect.
             Err(NotRebuilt::NotTaken(_)) if is_first => {
-                self.store.take_back(id, &claimed, claim).await.map(drop)
+                self.store.take_back(id, &claimed).await.map(drop)
             }
             Err(NotRebuilt::Refused { code }) if is_first => {
                 self.refused(workspace, &claimed, code, pass).await

@@ -1,7 +1,7 @@
 //! The real fleet: the Amazon WorkSpaces API.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_workspaces::Client;
@@ -9,6 +9,7 @@ use aws_sdk_workspaces::config::retry::RetryConfig;
 use aws_sdk_workspaces::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_workspaces::operation::rebuild_workspaces::RebuildWorkspacesError;
 use aws_sdk_workspaces::types::{RebuildRequest, WorkspaceProperties, WorkspaceState};
+use aws_smithy_runtime_api::http::{Response, StatusCode};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Fleet, Listed, NotRebuilt, Seen};
@@ -77,9 +78,7 @@ impl Fleet for Amazon {
             .map_err(not_rebuilt)?;
         match answer.failed_requests.unwrap_or_default().into_iter().next() {
             None => Ok(()),
-            Some(failed) => {
-                Err(NotRebuilt::Refused { code: failed.error_code.unwrap_or_default() })
-            }
+            Some(failed) => Err(refused(failed.error_code.unwrap_or_default())),
         }
     }
 
@@ -99,18 +98,24 @@ fn not_rebuilt(error: SdkError<RebuildWorkspacesError>) -> NotRebuilt {
     const THROTTLED: [&str; 4] =
         ["ThrottlingException", "Throttling", "RequestLimitExceeded", "TooManyRequestsException"];
     let code = error.code().unwrap_or_default().to_owned();
-    let status = error.raw_response().map(|response| response.status());
+    let status = error.raw_response().map(Response::status);
     match &error {
         SdkError::ConstructionFailure(_) => NotRebuilt::NotTaken(error.into()),
         SdkError::DispatchFailure(_) if never_sent(&error) => NotRebuilt::NotTaken(error.into()),
         SdkError::ServiceError(_) if THROTTLED.contains(&code.as_str()) => {
             NotRebuilt::NotTaken(error.into())
         }
-        SdkError::ServiceError(_) if status.is_some_and(|status| status.is_client_error()) => {
-            NotRebuilt::Refused { code }
+        SdkError::ServiceError(_) if status.is_some_and(StatusCode::is_client_error) => {
+            refused(code)
         }
         _ => NotRebuilt::NoAnswer(error.into()),
     }
+}
+
+/// The record of a failed rebuild has a code, whatever the fleet said.
+fn refused(code: String) -> NotRebuilt {
+    let code = if code.is_empty() { "REFUSED".to_owned() } else { code };
+    NotRebuilt::Refused { code }
 }
 
 fn listed(workspace: aws_sdk_workspaces::types::Workspace) -> Result<Listed, Cause> {
@@ -171,7 +176,7 @@ impl Pace {
 
     async fn wait(&self) {
         let start = {
-            let mut free_at = self.free_at.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
             *free_at = (*free_at).max(Instant::now()) + self.interval;
             *free_at - self.interval * self.burst
         };

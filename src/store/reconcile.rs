@@ -10,8 +10,9 @@
 //! writes the same again. Two passes that saw different ends can't leave a record that contradicts
 //! the item.
 
+use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use uuid::Uuid;
 
 use super::{
@@ -30,6 +31,8 @@ const UNMOVED: &str = "#Rebuild.Id = :id AND #Rebuild.#Status = :status";
 const NOT_HANDED_OVER: &str = "attribute_not_exists(#Rebuild.HandOverId)";
 /// Nobody was about to hand it over after the one who said so last.
 const SAME_HAND_OVER: &str = "#Rebuild.HandOverId = :hand_over_id";
+/// Nobody has seen the fleet at it.
+const NOT_SEEN: &str = "attribute_not_exists(#Rebuild.SeenRebuildingAt)";
 
 /// An open rebuild, as the index has it.
 #[derive(Clone, Debug)]
@@ -81,8 +84,8 @@ impl Store {
         }
     }
 
-    /// Says that a rebuild is about to be handed over, for the first time or again; gives the id
-    /// under which it is.
+    /// Says that a rebuild is about to be handed over, for the first time or again; gives it as
+    /// it is then.
     ///
     /// # Errors
     /// The faults.
@@ -91,36 +94,27 @@ impl Store {
         id: &WorkspaceId,
         rebuild: &Rebuild,
         now: Timestamp,
-    ) -> Result<Option<Uuid>, Error> {
-        let claim = Uuid::new_v4();
-        let first = "SET #Rebuild.HandOverId = :claim, #Rebuild.HandOverAt = :now";
-        let request = match rebuild.hand_over_id {
-            None => self
-                .move_on(id, rebuild, first, &[NOT_HANDED_OVER])
-                .expression_attribute_values(":now", string(now)),
-            Some(last) => self
-                .move_on(id, rebuild, "SET #Rebuild.HandOverId = :claim", &[SAME_HAND_OVER])
-                .expression_attribute_values(":hand_over_id", string(last)),
+    ) -> Result<Option<Rebuild>, Error> {
+        let change = match rebuild.hand_over_id {
+            None => "SET #Rebuild.HandOverId = :claim, #Rebuild.HandOverAt = :now",
+            Some(_) => "SET #Rebuild.HandOverId = :claim",
         };
-        let request = request.expression_attribute_values(":claim", string(claim));
-        Ok(write(request).await?.then_some(claim))
+        let mut request = self
+            .move_on(id, rebuild, change, &[same_hand_over(rebuild)])
+            .expression_attribute_values(":claim", string(Uuid::new_v4()));
+        if rebuild.hand_over_id.is_none() {
+            request = request.expression_attribute_values(":now", string(now));
+        }
+        write_and_read(request).await
     }
 
-    /// Takes the first claim back: its call certainly had no effect, and no other was made.
+    /// Takes a first claim back: its call certainly had no effect, and no other was made.
     ///
     /// # Errors
     /// The faults.
-    pub async fn take_back(
-        &self,
-        id: &WorkspaceId,
-        rebuild: &Rebuild,
-        claim: Uuid,
-    ) -> Result<bool, Error> {
+    pub async fn take_back(&self, id: &WorkspaceId, claimed: &Rebuild) -> Result<bool, Error> {
         let change = "REMOVE #Rebuild.HandOverId, #Rebuild.HandOverAt";
-        let request = self
-            .move_on(id, rebuild, change, &[SAME_HAND_OVER])
-            .expression_attribute_values(":hand_over_id", string(claim));
-        write(request).await
+        write(self.move_on(id, claimed, change, &[same_hand_over(claimed)])).await
     }
 
     /// Says that a rebuild is under way, and whether the fleet was seen at it.
@@ -147,7 +141,7 @@ impl Store {
         write(request).await
     }
 
-    /// Notes that the fleet was seen rebuilding.
+    /// Notes when the fleet was first seen rebuilding.
     ///
     /// # Errors
     /// The faults.
@@ -158,13 +152,13 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, Error> {
         let request = self
-            .move_on(id, rebuild, "SET #Rebuild.SeenRebuildingAt = :now", &[])
+            .move_on(id, rebuild, "SET #Rebuild.SeenRebuildingAt = :now", &[NOT_SEEN])
             .expression_attribute_values(":now", string(now));
         write(request).await
     }
 
-    /// Decides how a rebuild ended; gives it as it is then. One that was not started must not
-    /// have been handed over again since the pass read it.
+    /// Decides how a rebuild ended; gives it as it is then. What the decision rests on must still
+    /// hold: that nobody has handed it over since, or that nobody has seen the fleet at it.
     ///
     /// # Errors
     /// The faults.
@@ -175,36 +169,29 @@ impl Store {
         end: &End,
         now: Timestamp,
     ) -> Result<Option<Rebuild>, Error> {
-        let mut ended =
-            Rebuild { status: Status::Succeeded, ended_at: Some(now), ..rebuild.clone() };
         let mut change =
             "SET #Rebuild.#Status = :ended, #Rebuild.EndedAt = :now, #State = :state".to_owned();
         if end.failure.is_some() {
             change += ", #Rebuild.ErrorCode = :code, #Rebuild.ErrorMessage = :message";
         }
-        let hand_over = match (rebuild.status, rebuild.hand_over_id) {
-            (Status::Requested, None) => &[NOT_HANDED_OVER][..],
-            (Status::Requested, Some(_)) => &[SAME_HAND_OVER],
-            (Status::Started | Status::Succeeded | Status::Failed, _) => &[],
+        let condition = match (rebuild.status, rebuild.seen_rebuilding_at) {
+            (Status::Requested, _) => &[same_hand_over(rebuild)][..],
+            (Status::Started, None) => &[NOT_SEEN],
+            (Status::Started, Some(_)) | (Status::Succeeded | Status::Failed, _) => &[],
         };
+        let ended = if end.failure.is_some() { Status::Failed } else { Status::Succeeded };
         let mut request = self
-            .move_on(id, rebuild, &change, hand_over)
+            .move_on(id, rebuild, &change, condition)
             .expression_attribute_names("#State", "State")
             .expression_attribute_values(":state", string(end.state))
+            .expression_attribute_values(":ended", string(ended))
             .expression_attribute_values(":now", string(now));
-        if let (Status::Requested, Some(last)) = (rebuild.status, rebuild.hand_over_id) {
-            request = request.expression_attribute_values(":hand_over_id", string(last));
-        }
         if let Some((code, message)) = &end.failure {
-            ended.status = Status::Failed;
-            ended.error_code = Some(code.clone());
-            ended.error_message = Some((*message).to_owned());
             request = request
                 .expression_attribute_values(":code", string(code))
                 .expression_attribute_values(":message", string(message));
         }
-        let request = request.expression_attribute_values(":ended", string(ended.status));
-        Ok(write(request).await?.then_some(ended))
+        write_and_read(request).await
     }
 
     /// Puts the record of an ended rebuild into the history; putting it there again does no harm.
@@ -236,8 +223,10 @@ impl Store {
         change: &str,
         conditions: &[&str],
     ) -> UpdateItemFluentBuilder {
-        let conditions: Vec<_> = [UNMOVED].iter().chain(conditions).copied().collect();
-        self.client
+        let conditions = [&[UNMOVED], conditions].concat();
+        let last_hand_over = rebuild.hand_over_id.filter(|_| conditions.contains(&SAME_HAND_OVER));
+        let mut request = self
+            .client
             .update_item()
             .table_name(&self.workspaces)
             .key("WorkspaceId", string(id))
@@ -246,7 +235,12 @@ impl Store {
             .expression_attribute_names("#Rebuild", "Rebuild")
             .expression_attribute_names("#Status", "Status")
             .expression_attribute_values(":id", string(rebuild.id))
-            .expression_attribute_values(":status", string(rebuild.status))
+            .expression_attribute_values(":status", string(rebuild.status));
+        // DynamoDB refuses a value that no expression uses.
+        if let Some(last) = last_hand_over {
+            request = request.expression_attribute_values(":hand_over_id", string(last));
+        }
+        request
     }
 
     /// All WorkSpaces of the table, and how many items could not be read as one.
@@ -297,8 +291,14 @@ impl Store {
             }),
         );
         after.extend([key("State", state)]);
+        let gone = before.keys().map(String::as_str).chain(["ExpiresAt"]);
+        let gone = gone.filter(|name| !after.contains_key(*name));
         let mut request = self.client.update_item().table_name(&self.workspaces);
-        let mut set = Vec::new();
+        let (mut set, mut remove) = (Vec::new(), Vec::new());
+        for (number, name) in gone.enumerate() {
+            remove.push(format!("#gone{number}"));
+            request = request.expression_attribute_names(format!("#gone{number}"), name);
+        }
         for (number, (name, value)) in after.iter().enumerate() {
             set.push(format!("#set{number} = :set{number}"));
             request = request
@@ -306,12 +306,8 @@ impl Store {
                 .expression_attribute_values(format!(":set{number}"), value.clone());
         }
         let mut change = format!("SET {}", set.join(", "));
-        let gone = before.keys().map(String::as_str).chain(["ExpiresAt"]);
-        let gone: Vec<_> = gone.filter(|name| !after.contains_key(*name)).collect();
-        for (number, name) in gone.iter().enumerate() {
-            change += if number == 0 { " REMOVE " } else { ", " };
-            change += &format!("#gone{number}");
-            request = request.expression_attribute_names(format!("#gone{number}"), *name);
+        if !remove.is_empty() {
+            change = format!("{change} REMOVE {}", remove.join(", "));
         }
         let rebuild = read.and_then(|workspace| workspace.rebuild.as_ref());
         let condition = match (read, rebuild) {
@@ -341,11 +337,31 @@ impl Store {
 /// No rebuild is open, and the state is the one that was read.
 const UNCHANGED: &str = "attribute_not_exists(OpenRebuild) AND #State = :state";
 
+/// That nobody has been about to hand a rebuild over since it was read.
+fn same_hand_over(rebuild: &Rebuild) -> &'static str {
+    match rebuild.hand_over_id {
+        None => NOT_HANDED_OVER,
+        Some(_) => SAME_HAND_OVER,
+    }
+}
+
 /// Sends a conditional write; says whether its condition held.
 async fn write(request: UpdateItemFluentBuilder) -> Result<bool, Error> {
+    Ok(send(request).await?.is_some())
+}
+
+/// Sends a conditional write; gives the rebuild as the item has it then, if the condition held.
+async fn write_and_read(request: UpdateItemFluentBuilder) -> Result<Option<Rebuild>, Error> {
+    let Some(output) = send(request.return_values(ReturnValue::AllNew)).await? else {
+        return Ok(None);
+    };
+    Ok(workspace_of(output.attributes.unwrap_or_default())?.rebuild)
+}
+
+async fn send(request: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOutput>, Error> {
     match request.send().await {
-        Ok(_) => Ok(true),
-        Err(error) if condition_failure(&error).is_some() => Ok(false),
+        Ok(output) => Ok(Some(output)),
+        Err(error) if condition_failure(&error).is_some() => Ok(None),
         Err(error) => Err(read_fault(error)),
     }
 }

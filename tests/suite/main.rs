@@ -14,6 +14,7 @@ mod lambda;
 mod local;
 mod properties;
 mod race;
+mod reconcile;
 mod system;
 mod template;
 mod wire;

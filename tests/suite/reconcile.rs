@@ -1,0 +1,4 @@
+//! The reconciler, held against all that can go wrong.
+
+mod faults;
+mod world;

@@ -1,0 +1,600 @@
+//! A world for the reconciler that a test holds in its hand: an embedded DynamoDB, a fleet, and a
+//! clock, with one seam for every call to either. At the seam a call can fail, lose its answer,
+//! end the process, or wait for its turn. Nothing here waits for real time.
+
+use std::collections::HashMap;
+use std::future::{pending, poll_fn};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::http::HttpRequest;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use dynoxide::Database;
+use rebuild_workspaces::error::Cause;
+use rebuild_workspaces::fleet::{Fleet, IDS_PER_CALL, Listed, NotRebuilt, Seen};
+use rebuild_workspaces::reconcile::{Followed, Reconciler};
+use rebuild_workspaces::store::Store;
+use rebuild_workspaces::workspace::{
+    Rebuild, RebuildId, State, Status, Timestamp, Workspace, WorkspaceId,
+};
+use serde_json::{Value, json};
+use time::{Duration, OffsetDateTime};
+
+use crate::{dynamodb, system};
+
+/// What happens to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails, and has no effect; in DynamoDB's case, each attempt of it.
+    NotDone,
+    /// It has its effect; the answer is lost.
+    AnswerLost,
+    /// It has its effect, the answer is lost, and the SDK's second attempt is answered. The SDK
+    /// makes none for a hand-over.
+    AnswerLostAndRetried,
+    /// The process is gone before the call is made.
+    Died,
+}
+
+/// The way of the calls of one pass: counts them, names them, and has one of them go wrong.
+#[derive(Debug, Default)]
+pub struct Line {
+    state: Mutex<LineState>,
+}
+
+#[derive(Debug, Default)]
+struct LineState {
+    calls: Vec<&'static str>,
+    fault: Option<(usize, Fault)>,
+    turn: Option<Turn>,
+    has_died: bool,
+}
+
+/// Whether a call that waits may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Waits(&'static str),
+    MayGo,
+    Running,
+}
+
+impl Line {
+    fn with<T>(&self, act: impl FnOnce(&mut LineState) -> T) -> T {
+        act(&mut self.state.lock().expect("nobody panicked with it"))
+    }
+
+    /// The calls so far.
+    pub fn calls(&self) -> Vec<&'static str> {
+        self.with(|line| line.calls.clone())
+    }
+
+    /// From here on each call waits for its turn.
+    pub fn take_turns(&self) {
+        self.with(|line| line.turn = Some(Turn::Running));
+    }
+
+    /// The call that waits for its turn.
+    pub fn waiting(&self) -> Option<&'static str> {
+        self.with(|line| match line.turn {
+            Some(Turn::Waits(name)) => Some(name),
+            Some(Turn::MayGo | Turn::Running) | None => None,
+        })
+    }
+
+    /// Lets the waiting call go on.
+    pub fn go(&self) {
+        self.with(|line| line.turn = Some(Turn::MayGo));
+    }
+
+    async fn turn(&self, name: &'static str) {
+        poll_fn(|_| {
+            self.with(|line| match line.turn {
+                None => Poll::Ready(()),
+                Some(Turn::MayGo) => {
+                    line.turn = Some(Turn::Running);
+                    Poll::Ready(())
+                }
+                Some(Turn::Running | Turn::Waits(_)) => {
+                    line.turn = Some(Turn::Waits(name));
+                    Poll::Pending
+                }
+            })
+        })
+        .await;
+    }
+
+    /// Lets one call through, or not; `act` is its effect. `None`: there is no answer.
+    async fn carry<T>(&self, name: &'static str, act: impl Fn() -> T) -> Option<T> {
+        self.turn(name).await;
+        let fault = self.with(|line| {
+            line.calls.push(name);
+            line.fault.filter(|(number, _)| *number == line.calls.len())
+        });
+        match fault.map(|(_, fault)| fault) {
+            None => Some(act()),
+            Some(Fault::NotDone) => None,
+            Some(Fault::AnswerLost) => {
+                act();
+                None
+            }
+            Some(Fault::AnswerLostAndRetried) => {
+                act();
+                Some(act())
+            }
+            Some(Fault::Died) => {
+                self.with(|line| line.has_died = true);
+                pending().await
+            }
+        }
+    }
+}
+
+/// The embedded DynamoDB as the SDK's HTTP client: the same requests, without a socket.
+#[derive(Clone)]
+struct Wire {
+    database: Database,
+    line: Arc<Line>,
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wire").finish_non_exhaustive()
+    }
+}
+
+impl HttpConnector for Wire {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let Self { database, line } = self.clone();
+        HttpConnectorFuture::new(async move {
+            let target = request.headers().get("x-amz-target").expect("an operation");
+            let operation = target.split_once('.').expect("a version").1.to_owned();
+            let body = request.body().bytes().expect("a body in memory").to_owned();
+            let is_index = body.windows(9).any(|bytes| bytes == b"IndexName");
+            let name = match operation.as_str() {
+                "Query" if is_index => "read index",
+                "GetItem" => "read item",
+                "UpdateItem" => "write item",
+                "PutItem" => "write record",
+                "Scan" => "read table",
+                other => panic!("the reconciler has no business with {other}"),
+            };
+            match line.carry(name, || answer(&database, &operation, &body)).await {
+                Some(answer) => Ok(answer),
+                None => Err(ConnectorError::io("the test says so".into())),
+            }
+        })
+    }
+}
+
+fn answer(database: &Database, operation: &str, body: &[u8]) -> HttpResponse {
+    macro_rules! call {
+        ($method:ident) => {{
+            let request = serde_json::from_slice(body).expect("a request of the SDK");
+            database.$method(request).map(|output| serde_json::to_string(&output).expect("JSON"))
+        }};
+    }
+    let (status, body) = match operation {
+        "Query" => call!(query),
+        "GetItem" => call!(get_item),
+        "UpdateItem" => call!(update_item),
+        "PutItem" => call!(put_item),
+        "Scan" => call!(scan),
+        other => panic!("{other} is not wired"),
+    }
+    .map_or_else(|error| (error.status_code(), error.to_json()), |body| (200, body));
+    HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body))
+}
+
+/// A WorkSpace of the fleet.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Its state while it is not rebuilt.
+    pub state: State,
+    /// Since when it is rebuilt.
+    pub rebuilt_since: Option<OffsetDateTime>,
+    /// What a rebuild makes of it.
+    pub outcome: State,
+    /// How long that takes.
+    pub duration: Duration,
+    /// How long a rebuild runs before it is to be seen.
+    pub lag: Duration,
+    /// When it leaves the fleet.
+    pub gone_at: Option<OffsetDateTime>,
+    /// What the coming hand-overs meet, in their order; afterwards [`Answer::Takes`].
+    pub answers: Vec<Answer>,
+    /// The hand-overs that had an effect: for which rebuild, and when.
+    pub effects: Vec<(RebuildId, OffsetDateTime)>,
+    /// Whether somebody else has had it rebuilt, too.
+    pub is_foreign: bool,
+}
+
+/// What a hand-over meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The fleet takes it, if it can.
+    Takes,
+    /// The fleet throttles it.
+    Throttles,
+    /// The fleet refuses it.
+    Refuses,
+    /// The fleet takes it, and the answer is lost.
+    Loses,
+}
+
+impl Machine {
+    /// One that is AVAILABLE, before and after a rebuild of 40 minutes.
+    pub fn new() -> Self {
+        Self {
+            state: State::Available,
+            rebuilt_since: None,
+            outcome: State::Available,
+            duration: Duration::minutes(40),
+            lag: Duration::ZERO,
+            gone_at: None,
+            answers: Vec::new(),
+            effects: Vec::new(),
+            is_foreign: false,
+        }
+    }
+
+    /// Whether it is rebuilt at `now`; a rebuild that is over leaves its outcome.
+    fn is_rebuilt(&mut self, now: OffsetDateTime) -> bool {
+        if self.rebuilt_since.is_some_and(|since| now >= since + self.duration) {
+            self.rebuilt_since = None;
+            self.state = self.outcome;
+        }
+        self.rebuilt_since.is_some()
+    }
+
+    /// What the fleet says of it.
+    pub fn seen(&mut self, now: OffsetDateTime) -> Option<State> {
+        if self.gone_at.is_some_and(|at| now >= at) {
+            return None;
+        }
+        let is_to_be_seen =
+            self.is_rebuilt(now) && self.rebuilt_since.is_some_and(|since| now >= since + self.lag);
+        Some(if is_to_be_seen { State::Rebuilding } else { self.state })
+    }
+
+    /// Somebody else has it rebuilt.
+    pub fn rebuild_by_others(&mut self, now: OffsetDateTime) {
+        self.is_foreign = true;
+        self.rebuilt_since = Some(now);
+    }
+
+    /// A hand-over for the rebuild `id`.
+    fn rebuild(&mut self, id: RebuildId, now: OffsetDateTime) -> Result<(), NotRebuilt> {
+        let answer = if self.answers.is_empty() { Answer::Takes } else { self.answers.remove(0) };
+        let refusal = |code: &str| Err(NotRebuilt::Refused { code: code.to_owned() });
+        match answer {
+            Answer::Throttles => return Err(NotRebuilt::NotTaken("throttled".into())),
+            Answer::Refuses => return refusal("Refused.Once"),
+            Answer::Takes | Answer::Loses => {}
+        }
+        if self.gone_at.is_some_and(|at| now >= at) {
+            return refusal("ResourceNotFound.Workspace");
+        }
+        if self.is_rebuilt(now) || !self.state.is_rebuildable() {
+            return refusal("InvalidResourceState.Workspace");
+        }
+        self.rebuilt_since = Some(now);
+        self.effects.push((id, now));
+        match answer {
+            Answer::Loses => Err(NotRebuilt::NoAnswer("lost".into())),
+            Answer::Takes | Answer::Throttles | Answer::Refuses => Ok(()),
+        }
+    }
+}
+
+/// What all share: tables, fleet, clock.
+pub struct World {
+    database: Database,
+    now: Mutex<OffsetDateTime>,
+    machines: Mutex<HashMap<WorkspaceId, Machine>>,
+    accepting: Store,
+    processes: [(Store, Arc<Line>); 2],
+    count: Mutex<u32>,
+}
+
+/// A WorkSpace at a time.
+pub struct Snapshot {
+    item: Value,
+    machine: Machine,
+    now: OffsetDateTime,
+}
+
+/// The fleet, as one pass reaches it.
+pub struct FakeFleet {
+    world: Arc<World>,
+    line: Arc<Line>,
+}
+
+impl Fleet for FakeFleet {
+    async fn describe(
+        &self,
+        workspaces: &[Workspace],
+        _: Timestamp,
+    ) -> Result<HashMap<WorkspaceId, Seen>, Cause> {
+        assert!((1..=IDS_PER_CALL).contains(&workspaces.len()), "1 to 25 ids a call");
+        let say = || {
+            let now = self.world.now();
+            let mut machines = self.world.machines.lock().expect("unpoisoned");
+            let seen = workspaces.iter().filter_map(|workspace| {
+                let id = &workspace.workspace_id;
+                let state = machines.get_mut(id)?.seen(now)?;
+                Some((id.clone(), Seen::Known(state)))
+            });
+            seen.collect()
+        };
+        self.line.carry("ask fleet", say).await.ok_or_else(|| "no answer".into())
+    }
+
+    async fn rebuild(&self, id: &WorkspaceId) -> Result<(), NotRebuilt> {
+        let take = || {
+            let rebuild = self.world.rebuild(id);
+            assert!(rebuild.hand_over_id.is_some(), "the table knew of no hand-over");
+            self.world.machine(id, |machine, now| machine.rebuild(rebuild.id, now))
+        };
+        let answer = self.line.carry("hand over", take).await;
+        answer.unwrap_or_else(|| Err(NotRebuilt::NoAnswer("no answer".into())))
+    }
+
+    async fn list(&self, _: Option<String>) -> Result<(Vec<Listed>, Option<String>), Cause> {
+        panic!("follow lists nothing")
+    }
+}
+
+/// A reconciler of its own: what one process is.
+pub type Process = Reconciler<FakeFleet, Box<dyn Fn() -> OffsetDateTime + Send + Sync>>;
+
+impl World {
+    /// An empty one.
+    pub fn new() -> Arc<Self> {
+        let (database, _) = dynamodb::open(None).expect("the tables of the template");
+        let process = |line: Arc<Line>| (store(database.clone(), Arc::clone(&line)), line);
+        Arc::new(Self {
+            accepting: process(Arc::default()).0,
+            processes: [process(Arc::default()), process(Arc::default())],
+            database,
+            now: Mutex::new(OffsetDateTime::UNIX_EPOCH + Duration::days(20_000)),
+            machines: Mutex::default(),
+            count: Mutex::default(),
+        })
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> OffsetDateTime {
+        *self.now.lock().expect("unpoisoned")
+    }
+
+    /// Lets time pass.
+    pub fn pass_time(&self, time: Duration) {
+        *self.now.lock().expect("unpoisoned") += time;
+    }
+
+    /// Adds a WorkSpace to the fleet and to the table.
+    pub fn add(&self, machine: Machine) -> WorkspaceId {
+        let state = json!({ "State": { "S": machine.state } });
+        self.put(state, machine)
+    }
+
+    /// A WorkSpace with its rebuild, and the time; not its history.
+    pub fn snapshot(&self, id: &WorkspaceId) -> Snapshot {
+        let machine = self.machine(id, |machine, _| machine.clone());
+        Snapshot { item: self.item(id), machine, now: self.now() }
+    }
+
+    /// Turns the time back, and adds another WorkSpace that is as the one of the snapshot was.
+    pub fn restore(&self, snapshot: &Snapshot) -> WorkspaceId {
+        *self.now.lock().expect("unpoisoned") = snapshot.now;
+        self.put(snapshot.item.clone(), snapshot.machine.clone())
+    }
+
+    fn put(&self, mut item: Value, machine: Machine) -> WorkspaceId {
+        let id = format!("ws-{:08}", self.next_number());
+        item["WorkspaceId"] = json!({ "S": id });
+        let put = json!({ "TableName": "workspaces", "Item": item });
+        self.database.put_item(serde_json::from_value(put).expect("a put")).expect("it is put");
+        let id = WorkspaceId::try_from(id).expect("an id");
+        self.machines.lock().expect("unpoisoned").insert(id.clone(), machine);
+        id
+    }
+
+    fn next_number(&self) -> u32 {
+        let mut count = self.count.lock().expect("unpoisoned");
+        *count += 1;
+        *count
+    }
+
+    /// Looks at, or changes, a WorkSpace of the fleet.
+    pub fn machine<T>(
+        &self,
+        id: &WorkspaceId,
+        act: impl FnOnce(&mut Machine, OffsetDateTime) -> T,
+    ) -> T {
+        let now = self.now();
+        act(self.machines.lock().expect("unpoisoned").get_mut(id).expect("one of ours"), now)
+    }
+
+    /// A client asks for a rebuild; says whether it was accepted.
+    pub async fn accept(&self, id: &WorkspaceId) -> bool {
+        self.accepting.accept(id, &self.request()).await.is_ok()
+    }
+
+    fn request(&self) -> Rebuild {
+        // Ids are ordered by milliseconds.
+        let number = self.next_number() % 1000;
+        let id = RebuildId::new(self.now() + Duration::milliseconds(number.into()));
+        Rebuild {
+            id,
+            created_at: self.now().into(),
+            status: Status::Requested,
+            idempotency_key: id.into(),
+            requested_by: None,
+            source_ip: None,
+            request_id: None,
+            reason: None,
+            previous_state: None,
+            hand_over_at: None,
+            hand_over_id: None,
+            started_at: None,
+            seen_rebuilding_at: None,
+            ended_at: None,
+            error_code: None,
+            error_message: None,
+        }
+    }
+
+    /// One of two processes, and the line that its calls go through, as good as new.
+    pub fn process(self: &Arc<Self>, number: usize) -> (Process, Arc<Line>) {
+        let (store, line) = self.processes[number].clone();
+        line.with(|line| *line = LineState::default());
+        let world = Arc::clone(self);
+        let process = Reconciler {
+            store,
+            fleet: FakeFleet { world: Arc::clone(self), line: Arc::clone(&line) },
+            clock: Box::new(move || world.now()) as Box<_>,
+        };
+        (process, line)
+    }
+
+    /// A pass in which this call goes wrong in this way; gives the calls.
+    pub async fn faulty_pass(self: &Arc<Self>, fault: Option<(usize, Fault)>) -> Vec<&'static str> {
+        let (process, line) = self.process(0);
+        line.with(|line| line.fault = fault);
+        let mut pass = Box::pin(process.follow());
+        // A pass that has died is dropped here.
+        poll_fn(|context| match pass.as_mut().poll(context) {
+            Poll::Pending if line.with(|line| line.has_died) => Poll::Ready(()),
+            poll => poll.map(drop),
+        })
+        .await;
+        line.calls()
+    }
+
+    /// A pass in which nothing goes wrong.
+    pub async fn pass(self: &Arc<Self>) -> Followed {
+        self.process(0).0.follow().await.expect("a pass without a fault")
+    }
+
+    /// Passes, ever more seldom, until nothing is open.
+    pub async fn until_quiet(self: &Arc<Self>) {
+        for minutes in [0, 1, 5, 45, 240, 1, 1] {
+            self.pass_time(Duration::minutes(minutes));
+            if self.pass().await.open == 0 {
+                return;
+            }
+        }
+        panic!("a rebuild never ended");
+    }
+
+    /// The item of a WorkSpace.
+    pub fn item(&self, id: &WorkspaceId) -> Value {
+        let get =
+            json!({ "TableName": "workspaces", "Key": { "WorkspaceId": { "S": id.as_str() } } });
+        let output = self.database.get_item(serde_json::from_value(get).expect("a get"));
+        serde_json::to_value(output.expect("an answer")).expect("JSON")["Item"].take()
+    }
+
+    /// The current or last rebuild of a WorkSpace.
+    pub fn rebuild(&self, id: &WorkspaceId) -> Rebuild {
+        let item = self.item(id);
+        from_attributes(&item["Rebuild"]["M"], item.get("PreviousState"))
+    }
+
+    /// The history of a WorkSpace.
+    pub fn records(&self, id: &WorkspaceId) -> Vec<Rebuild> {
+        let query = json!({
+            "TableName": "rebuilds",
+            "KeyConditionExpression": "WorkspaceId = :id",
+            "ExpressionAttributeValues": { ":id": { "S": id.as_str() } },
+        });
+        let output = self.database.query(serde_json::from_value(query).expect("a query"));
+        let output = serde_json::to_value(output.expect("an answer")).expect("JSON");
+        let items = output["Items"].as_array().into_iter().flatten();
+        items.map(|item| from_attributes(item, None)).collect()
+    }
+
+    /// Holds a WorkSpace, once nothing is open, against all that must be true then; `accepted`:
+    /// how many rebuilds of it were. Gives its records' codes (`SUCCEEDED`: no error).
+    pub fn check(&self, id: &WorkspaceId, accepted: usize) -> Vec<String> {
+        let item = self.item(id);
+        let records = self.records(id);
+        let (machine, seen) = self.machine(id, |machine, now| (machine.clone(), machine.seen(now)));
+        assert!(item.get("OpenRebuild").is_none() && item.get("OpenSince").is_none(), "{item}");
+        assert_eq!(records.len(), accepted, "each rebuild has exactly one record: {records:?}");
+        let last = records.last().expect("at least one was accepted");
+        assert_eq!(*last, self.rebuild(id), "the record says what the item says");
+        if item["State"]["S"] == "REBUILDING" {
+            assert_eq!(seen, Some(State::Rebuilding), "REBUILDING, and the fleet is not at it");
+        }
+        let codes = records.iter().map(|record| check_record(record, &machine));
+        codes.collect()
+    }
+}
+
+/// The record says what the fleet did.
+fn check_record(record: &Rebuild, machine: &Machine) -> String {
+    let effects: Vec<_> = machine.effects.iter().filter(|(id, _)| *id == record.id).collect();
+    let context = format!("{record:?}, {machine:?}");
+    assert!(effects.len() <= 1, "handed over twice with effect: {context}");
+    let had_effect = !effects.is_empty();
+    let was_rebuilt = had_effect || machine.is_foreign;
+    assert!(record.ended_at.is_some() && record.previous_state.is_some(), "{context}");
+    assert!(was_rebuilt || record.started_at.is_none(), "started, by nobody: {context}");
+    let code = record.error_code.clone().unwrap_or_else(|| record.status.to_string());
+    let is_true = match (record.status, code.as_str()) {
+        (Status::Succeeded, _) => {
+            let is_over = effects
+                .iter()
+                .all(|(_, at)| record.ended_at >= Some(Timestamp::from(*at + machine.duration)));
+            let is_well = matches!(machine.outcome, State::Available | State::Stopped);
+            was_rebuilt && is_over && is_well && record.seen_rebuilding_at.is_some()
+        }
+        (Status::Failed, "REBUILD_FAILED") => {
+            was_rebuilt && matches!(machine.outcome, State::Error | State::Unhealthy)
+        }
+        (Status::Failed, "WORKSPACE_GONE") => machine.gone_at.is_some(),
+        (Status::Failed, "TIMED_OUT") => was_rebuilt && machine.duration > Duration::hours(4),
+        // What is not known is said to be not known.
+        (Status::Failed, "HANDOVER_UNKNOWN") => record.hand_over_at.is_some(),
+        (Status::Failed, "NOT_OBSERVED") => was_rebuilt && record.seen_rebuilding_at.is_none(),
+        // INVALID_STATE, and the fleet's own codes.
+        (Status::Failed, _) => !had_effect,
+        (Status::Requested | Status::Started, _) => false,
+    };
+    assert!(is_true, "the record is not what the fleet did: {context}");
+    code
+}
+
+fn store(database: Database, line: Arc<Line>) -> Store {
+    let wire = SharedHttpConnector::new(Wire { database, line });
+    let http = http_client_fn(move |_, _| wire.clone());
+    let config = system::config("http://localhost:1").dynamodb_config(http);
+    // A fault is a call's last attempt, without the pauses before it.
+    let config = config
+        .to_builder()
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::disabled())
+        .build();
+    Store::new(Client::from_conf(config), "workspaces".into(), "rebuilds".into())
+}
+
+/// A rebuild from DynamoDB's JSON; all of its attributes are texts.
+fn from_attributes(attributes: &Value, previous_state: Option<&Value>) -> Rebuild {
+    let attributes = attributes.as_object().expect("a map").iter();
+    let mut plain: serde_json::Map<_, _> = attributes
+        .filter(|(name, _)| *name != "WorkspaceId")
+        .map(|(name, value)| (name.clone(), value["S"].clone()))
+        .collect();
+    plain.extend(previous_state.map(|state| ("PreviousState".to_owned(), state["S"].clone())));
+    serde_json::from_value(plain.into()).expect("a rebuild")
+}
