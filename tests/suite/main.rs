@@ -17,4 +17,5 @@ mod race;
 mod reconcile;
 mod system;
 mod template;
+mod trust;
 mod wire;
