@@ -89,6 +89,8 @@ OUTCOME = (
 )
 INTERNAL = "an internal error occurred"
 
+OBJECT = "the body must be an object, with each field once"
+
 ROWS = [
     *rows(
         REBUILD,
@@ -97,12 +99,13 @@ ROWS = [
         ("not JSON", b"{", "the body is not valid JSON"),
         ("two documents", b"{}{}", "the body is not valid JSON"),
         ("not UTF-8", b'{"a":"\xff"', "the body is not valid JSON"),
-        ("an array", [VALID], "the body must be an object"),
-        ("null", None, "the body must be an object"),
+        ("an array", [VALID], OBJECT),
+        ("null", None, OBJECT),
+        ("list twice", b'{"RebuildWorkspaceRequests":[],"RebuildWorkspaceRequests":[]}', OBJECT),
         ("list of wrong type", {"RebuildWorkspaceRequests": "ws-available0001"}, "RebuildWorkspaceRequests must be an array"),
         ("list is the entry", {"RebuildWorkspaceRequests": {"WorkspaceId": "ws-available0001"}}, "RebuildWorkspaceRequests must be an array"),
-        ("entry of wrong type", requests("ws-available0001"), "RebuildWorkspaceRequests[] must be an object"),
-        ("entry is null", requests(None), "RebuildWorkspaceRequests[] must be an object"),
+        ("entry of wrong type", requests("ws-available0001"), "RebuildWorkspaceRequests[] must be an object, with each field once"),
+        ("entry is null", requests(None), "RebuildWorkspaceRequests[] must be an object, with each field once"),
         ("id of wrong type", ids(4711), "WorkspaceId must be a string"),
     ),
     *rows(
