@@ -37,6 +37,9 @@ struct Options {
     /// Keep the tables in this file; without it they are gone when the run ends
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
+    /// Use the tables of this DynamoDB API instead of an embedded one
+    #[arg(long, value_name = "URL", conflicts_with_all = ["dynamodb_port", "dynamodb_host", "data"])]
+    dynamodb_endpoint: Option<String>,
     /// How long a rebuild takes in the simulated fleet
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     rebuild_seconds: u32,
@@ -63,15 +66,11 @@ async fn run(options: Options) -> Result<(), Error> {
     init_logging();
     let api_address = SocketAddr::from(([127, 0, 0, 1], options.port));
     let api = bind(api_address, "--port").await?;
-    let dynamodb_address = SocketAddr::new(options.dynamodb_host, options.dynamodb_port);
-    let dynamodb = bind(dynamodb_address, "--dynamodb-port").await?;
-    let (database, is_new) = dynamodb::open(options.data.as_deref())?;
-    if is_new {
-        dynamodb::seed(&database)?;
-    }
     let api_url = format!("http://{}", api.local_addr()?);
-    let dynamodb_url = format!("http://{}", dynamodb.local_addr()?);
-    tokio::spawn(dynoxide::server::serve_on(dynamodb, database));
+    let dynamodb_url = match &options.dynamodb_endpoint {
+        Some(url) => url.clone(),
+        None => embedded_dynamodb(&options).await?,
+    };
 
     let (config, fleet) = local_config(&dynamodb_url, &options)?;
     let http = config.http_client();
@@ -96,6 +95,19 @@ async fn run(options: Options) -> Result<(), Error> {
         () = interrupted => println!("\nStopped."),
     }
     Ok(())
+}
+
+/// Starts an embedded DynamoDB, with the seed if it is new, and gives its URL.
+async fn embedded_dynamodb(options: &Options) -> Result<String, Error> {
+    let address = SocketAddr::new(options.dynamodb_host, options.dynamodb_port);
+    let listener = bind(address, "--dynamodb-port").await?;
+    let (database, is_new) = dynamodb::open(options.data.as_deref())?;
+    if is_new {
+        dynamodb::seed(&database)?;
+    }
+    let url = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(dynoxide::server::serve_on(listener, database));
+    Ok(url)
 }
 
 async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener, Error> {
@@ -154,6 +166,9 @@ Refused, 409:
   curl -i {api}/ -H 'content-type: application/json' -d '{{"RebuildWorkspaceRequests":[{{"WorkspaceId":"ws-suspended0001"}}]}}'
 Invalid, 400:
   curl -i {api}/ -H 'content-type: application/json' -d '{{"RebuildWorkspaceRequests":[]}}'
+The same from the aws CLI:
+  AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws workspaces rebuild-workspaces --endpoint-url {api} --region us-east-1 --rebuild-workspace-requests ws-unhealthy0001
+  AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws workspaces describe-workspaces --endpoint-url {api} --region us-east-1 --workspace-ids ws-unhealthy0001
 
 Ctrl-C ends it.
 "#

@@ -107,7 +107,9 @@ async fn each_line_that_it_prints_to_paste_gives_what_it_says() {
     let mut status = None;
     let mut pasted = vec![];
     for line in &local.greeting {
-        if let Some(curl) = line.strip_prefix("  ") {
+        if line.starts_with("  AWS_ACCESS_KEY_ID=") {
+            // `tests/clients` has the CLI, and pastes these.
+        } else if let Some(curl) = line.strip_prefix("  ") {
             let answer = paste(curl).await;
             assert_eq!(Some(answer.status), status, "{line}: {answer:?}");
             pasted.push(answer.status);

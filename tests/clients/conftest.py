@@ -1,0 +1,197 @@
+"""The local run for the tests here, as its user starts it, each on ports of its own."""
+
+import collections
+import contextlib
+import http.client
+import http.server
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import threading
+import urllib.parse
+
+import boto3
+import pytest
+from botocore.config import Config
+
+ROOT = pathlib.Path(__file__).parents[2]
+CARGO = ["cargo", "run", "--quiet", "--locked", "--example", "local", "--"]
+REGION = "us-east-1"
+
+
+class LocalRun:
+    """One that is running: its URLs, and the commands that it printed for pasting."""
+
+    def __init__(self, lines):
+        self.url, self.dynamodb, self.commands = None, None, []
+        for line in lines:
+            if line.startswith("Listening on "):
+                self.url = line.split()[2]
+            elif line.startswith("DynamoDB on "):
+                self.dynamodb = line.split()[2]
+            elif line.startswith("  "):
+                self.commands.append(line.strip())
+            elif line.startswith("Ctrl-C"):
+                break
+        assert self.url and self.dynamodb and self.commands, "the local run did not start"
+
+
+@contextlib.contextmanager
+def local_run(*options):
+    # Rebuilds outlast each test.
+    command = [*CARGO, "--port", "0", "--rebuild-seconds", "3600", *options]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            run = LocalRun(process.stdout)
+            # A run whose log nobody reads stands still once the pipe is full.
+            log = threading.Thread(target=collections.deque, args=(process.stdout, 0), daemon=True)
+            log.start()
+            yield run
+        finally:
+            process.terminate()
+        log.join()
+
+
+@pytest.fixture
+def local():
+    """A run of the test's own, as seeded."""
+    with local_run("--dynamodb-port", "0") as run:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """One run for all tests that change nothing."""
+    with local_run("--dynamodb-port", "0") as run:
+        yield run
+
+
+class Relay(http.server.ThreadingHTTPServer):
+    """Stands before a server and passes requests on, unless it is told a fault.
+
+    A fault is a DynamoDB error, `(status, name)`; or "lost": the request goes through, and its
+    answer never comes back. `once` forgets the fault when it has come to pass.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, upstream):
+        super().__init__(("127.0.0.1", 0), Passing)
+        self.upstream = urllib.parse.urlsplit(upstream).netloc
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.fault, self.once, self.seen = None, False, []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class Passing(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        fault = self.server.fault
+        if self.server.once:
+            self.server.fault = None
+        self.server.seen.append(self.headers["x-amz-target"])
+        if isinstance(fault, tuple):
+            status, name = fault
+            error = '{"__type":"com.amazonaws.dynamodb.v20120810#%s","message":"SECRET"}' % name
+            return self.answer(status, {}, error.encode())
+        upstream = http.client.HTTPConnection(self.server.upstream)
+        upstream.request("POST", self.path, body, dict(self.headers))
+        answer = upstream.getresponse()
+        body = answer.read()
+        upstream.close()
+        if fault == "lost":
+            self.close_connection = True
+            return None
+        return self.answer(answer.status, dict(answer.headers), body)
+
+    def answer(self, status, headers, body):
+        self.send_response_only(status)
+        for name, value in headers.items():
+            if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                self.send_header(name, value)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def relay(local):
+    """A relay before the API of the test's own run."""
+    with Relay(local.url) as relay:
+        yield relay
+        relay.shutdown()
+
+
+@pytest.fixture(scope="session")
+def faulty(shared):
+    """A run whose DynamoDB can be told to fail: `faulty.dynamodb_relay.fault = …`."""
+    with Relay(shared.dynamodb) as relay:
+        with local_run("--dynamodb-endpoint", relay.url) as run:
+            run.dynamodb_relay = relay
+            yield run
+        relay.shutdown()
+
+
+@pytest.fixture(scope="session")
+def unreachable():
+    """A run whose DynamoDB is nowhere: a port that is taken, and that nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with local_run("--dynamodb-endpoint", url) as run:
+            yield run
+
+
+@pytest.fixture
+def api(row, request):
+    """The run that a row of the contract's table is about."""
+    if row.fault == "unreachable":
+        yield request.getfixturevalue("unreachable")
+    elif row.fault:
+        run = request.getfixturevalue("faulty")
+        run.dynamodb_relay.fault = row.fault
+        yield run
+        run.dynamodb_relay.fault = None
+    else:
+        yield request.getfixturevalue("shared")
+
+
+def boto3_client(url, attempts=3):
+    return boto3.client(
+        "workspaces",
+        region_name=REGION,
+        endpoint_url=url,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"total_max_attempts": attempts, "mode": "standard"}),
+    )
+
+
+def aws_environment(**more):
+    """The environment of a user who has set up nothing, with these variables."""
+    return {
+        "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": "/nowhere",
+        "LC_ALL": "C.UTF-8",
+        **more,
+    }
+
+
+def aws(url, *arguments, **environment):
+    """`aws workspaces …`, as its user sees it end: exit status, output, error output."""
+    credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    command = ["aws", "workspaces", *arguments, "--endpoint-url", url, "--region", REGION]
+    return subprocess.run(
+        command,
+        env=aws_environment(**credentials, **environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )

@@ -1,0 +1,123 @@
+"""What boto3 shows its user. (It also reads each field of an answer by its own model.)"""
+
+import botocore.exceptions
+import pytest
+from break_request import change
+from conftest import boto3_client
+from contract import DESCRIBE, REBUILD, REFUSING, ROWS, UNKNOWN_ID, failed_request
+
+AVAILABLE = "ws-available0001"
+
+
+def rebuild(client, *ids):
+    answer = client.rebuild_workspaces(RebuildWorkspaceRequests=[{"WorkspaceId": id} for id in ids])
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
+    assert answer["ResponseMetadata"]["RequestId"]
+    return answer["FailedRequests"]
+
+
+def states(client, **filters):
+    workspaces = client.describe_workspaces(**filters)["Workspaces"]
+    return {workspace["WorkspaceId"]: workspace["State"] for workspace in workspaces}
+
+
+def test_a_rebuild_is_accepted_and_shows(local):
+    client = boto3_client(local.url)
+    assert rebuild(client, AVAILABLE) == []
+    assert states(client, WorkspaceIds=[AVAILABLE]) == {AVAILABLE: "REBUILDING"}
+    [again] = rebuild(client, AVAILABLE)
+    assert again["ErrorCode"] == "InvalidResourceState.Workspace"
+    assert again["ErrorMessage"].startswith(
+        f"WorkSpace {AVAILABLE} is in state REBUILDING, with a rebuild under way; "
+    )
+
+
+def test_unknown_id(shared):
+    client = boto3_client(shared.url)
+    assert rebuild(client, UNKNOWN_ID["WorkspaceId"]) == [UNKNOWN_ID]
+    assert states(client, WorkspaceIds=[UNKNOWN_ID["WorkspaceId"]]) == {}
+
+
+@pytest.mark.parametrize("state", REFUSING)
+def test_wrong_state(shared, state):
+    expected = failed_request(state)
+    client = boto3_client(shared.url)
+    assert rebuild(client, expected["WorkspaceId"]) == [expected]
+    assert states(client, WorkspaceIds=[expected["WorkspaceId"]]) == {expected["WorkspaceId"]: state}
+
+
+def test_a_retry_of_its_own_after_a_lost_answer_is_a_success(local, relay):
+    relay.fault, relay.once = "lost", True
+    assert rebuild(boto3_client(relay.url, attempts=2), AVAILABLE) == []
+    assert relay.seen == [f"WorkspacesService.{REBUILD}"] * 2
+    [again] = rebuild(boto3_client(local.url), AVAILABLE)
+    assert again["ErrorCode"] == "InvalidResourceState.Workspace"
+
+
+def test_a_retry_of_its_own_after_a_fault_is_a_success(faulty):
+    relay = faulty.dynamodb_relay
+    relay.fault = (400, "ThrottlingException")
+    client = boto3_client(faulty.url, attempts=2)
+    client.meta.events.register("needs-retry.workspaces", lambda **_: setattr(relay, "fault", None))
+    try:
+        assert states(client, WorkspaceIds=[AVAILABLE]) == {AVAILABLE: "AVAILABLE"}
+    finally:
+        relay.fault = None
+
+
+def test_paging(shared):
+    client = boto3_client(shared.url)
+    pages = client.get_paginator("describe_workspaces")
+    everything = states(client)
+    assert len(everything) == 17
+    for filters in [
+        {},
+        {"DirectoryId": "d-906700a1b2"},
+        {"DirectoryId": "d-906700a1b2", "UserName": "ana.silva"},
+        {"BundleId": "wsb-0a1b2c3d4"},
+        {"WorkspaceIds": list(everything)},
+    ]:
+        listed = [
+            workspace
+            for page in pages.paginate(**filters, PaginationConfig={"PageSize": 2})
+            for workspace in page["Workspaces"]
+        ]
+        wanted = {name: value for name, value in filters.items() if name != "WorkspaceIds"}
+        assert listed and all(wanted.items() <= workspace.items() for workspace in listed)
+        assert {workspace["WorkspaceId"]: workspace["State"] for workspace in listed} == states(
+            client, **filters
+        )
+        assert len({workspace["WorkspaceId"] for workspace in listed}) == len(listed)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.operation}: {row.name}")
+def test_error(api, row):
+    client = boto3_client(api.url, attempts=1 if row.fault else 3)
+    client.meta.events.register(
+        "before-call.workspaces", lambda params, **_: change(params, row.body, row.headers)
+    )
+    calls = {
+        REBUILD: lambda: rebuild(client, AVAILABLE),
+        DESCRIBE: lambda: client.describe_workspaces(),
+    }
+    with pytest.raises(botocore.exceptions.ClientError) as raised:
+        calls[row.operation]()
+    status, code = row.error
+    # Errors that boto3's model of WorkSpaces knows have a class of their own.
+    has_class = code in ("ValidationException", "InvalidParameterValuesException")
+    assert raised.type.__name__ == (code if has_class else "ClientError")
+    error = raised.value
+    assert error.response["Error"] == {"Code": code, "Message": row.message}
+    assert error.response["ResponseMetadata"]["HTTPStatusCode"] == status
+    assert error.response["ResponseMetadata"]["RequestId"]
+    assert error.response["ResponseMetadata"]["RetryAttempts"] == 0
+    assert str(error) == row.shown
+
+
+@pytest.mark.parametrize("ids", [[AVAILABLE, "ws-stopped0001"], ["ws-UPPERCASE1"]])
+def test_limits_that_boto3_does_not_check(shared, ids):
+    client = boto3_client(shared.url)
+    with pytest.raises(botocore.exceptions.ClientError) as raised:
+        rebuild(client, *ids)
+    assert raised.value.response["Error"]["Code"] == "ValidationException"
+    assert states(client, WorkspaceIds=[AVAILABLE]) == {AVAILABLE: "AVAILABLE"}
