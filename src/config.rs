@@ -155,6 +155,9 @@ impl Config {
     }
 
     /// The HTTP client for all AWS clients of the process: HTTP/1.1, connections kept open.
+    ///
+    /// # Panics
+    /// Never: ring has suites for both versions of TLS.
     #[must_use]
     pub fn http_client(&self) -> SharedHttpClient {
         let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
