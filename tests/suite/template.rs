@@ -160,8 +160,7 @@ fn name_of(value: &Value) -> String {
         value => value,
     };
     let text = text.as_str().expect("a text, maybe with a tag");
-    let text = text.replace("${", "").replace('}', "").replace(".Arn", "");
-    text.to_owned()
+    text.replace("${", "").replace('}', "").replace(".Arn", "")
 }
 
 /// An HTTP client that notes what permission each request needs.

@@ -160,9 +160,8 @@ async fn connect(url: &str, variables: &[(&str, &str)]) -> Result<(), String> {
     let client = aws_sdk_dynamodb::Client::from_conf(once);
     // Nothing that happens to it may fail the start.
     warm_up(&client, "workspaces").await;
-    let error = match client.list_tables().send().await {
-        Ok(_) => return Ok(()),
-        Err(error) => error,
+    let Err(error) = client.list_tables().send().await else {
+        return Ok(());
     };
     assert!(never_sent(&error), "{}", DisplayErrorContext(&error));
     Err(DisplayErrorContext(&error).to_string())
