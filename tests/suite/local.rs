@@ -197,8 +197,9 @@ async fn a_port_in_use_is_one_clear_line() {
 
 #[tokio::test]
 async fn tables_in_a_file_outlive_the_run() {
-    let file =
-        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.db", std::process::id()));
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(std::process::id().to_string());
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("tables.db");
     let options = ["--data", file.to_str().expect("UTF-8")];
     let ask = Ask::rebuild("ws-available0001").with("idempotency-key", "4711");
 
@@ -209,7 +210,7 @@ async fn tables_in_a_file_outlive_the_run() {
     let again = send(&local.api, &ask).await;
     assert_eq!((again.id(), again.header("idempotency-replayed")), (first, Some("true")));
     local.stop().await;
-    std::fs::remove_file(file).expect("the tables");
+    std::fs::remove_dir_all(folder).expect("the tables");
 }
 
 /// What lambda_http can't take, the local gateway refuses, as API Gateway would.
