@@ -82,13 +82,13 @@ impl Face {
 /// A request, as the faces see it.
 pub struct Call<'a> {
     request: &'a Request,
-    context: Option<ApiGatewayProxyRequestContext>,
+    context: Option<&'a ApiGatewayProxyRequestContext>,
 }
 
 impl<'a> Call<'a> {
     fn new(request: &'a Request) -> Self {
         let context = match request.request_context_ref() {
-            Some(RequestContext::ApiGatewayV1(context)) => Some(context.clone()),
+            Some(RequestContext::ApiGatewayV1(context)) => Some(context),
             Some(_) | None => None,
         };
         Self { request, context }
@@ -128,7 +128,7 @@ impl<'a> Call<'a> {
     /// The request's path as the client sees it, stage or base path included, without a slash at
     /// its end.
     fn client_path(&self) -> &str {
-        let seen = self.context.as_ref().and_then(|context| context.path.as_deref());
+        let seen = self.context.and_then(|context| context.path.as_deref());
         seen.unwrap_or_default().trim_end_matches('/')
     }
 
@@ -143,11 +143,11 @@ impl<'a> Call<'a> {
     }
 
     fn request_id(&self) -> Option<&str> {
-        self.context.as_ref()?.request_id.as_deref()
+        self.context?.request_id.as_deref()
     }
 
     fn caller(&self) -> Caller {
-        let Some(context) = &self.context else {
+        let Some(context) = self.context else {
             return Caller::default();
         };
         Caller {
@@ -198,45 +198,26 @@ fn log(
     let workspace_id = workspace_id.map(WorkspaceId::as_str);
     let status = status.as_u16();
     let milliseconds = start.elapsed().as_secs_f64() * 1000.0;
-    match result {
-        Ok(outcome) => {
-            let outcome = match outcome {
-                Outcome::Accepted { is_replay: false, .. } => "accepted",
-                Outcome::Accepted { is_replay: true, .. } => "replayed",
-                Outcome::Rebuild(..)
-                | Outcome::Rebuilds(..)
-                | Outcome::Workspace(_)
-                | Outcome::Workspaces(_) => "answered",
-            };
-            info!(request_id, operation, workspace_id, outcome, status, milliseconds, "request");
-        }
-        Err(error) if error.is_fault() => {
-            let cause = DisplayErrorContext(error).to_string();
-            let code = error.code();
-            error!(
-                request_id,
-                operation,
-                workspace_id,
-                outcome = "failed",
-                code,
-                status,
-                milliseconds,
-                cause,
-                "request"
-            );
-        }
-        Err(error) => {
-            let code = error.code();
-            info!(
-                request_id,
-                operation,
-                workspace_id,
-                outcome = "refused",
-                code,
-                status,
-                milliseconds,
-                "request"
-            );
-        }
+    let (outcome, error) = match result {
+        Ok(Outcome::Accepted { is_replay: false, .. }) => ("accepted", None),
+        Ok(Outcome::Accepted { is_replay: true, .. }) => ("replayed", None),
+        Ok(
+            Outcome::Rebuild(..)
+            | Outcome::Rebuilds(..)
+            | Outcome::Workspace(_)
+            | Outcome::Workspaces(_),
+        ) => ("answered", None),
+        Err(error) if error.is_fault() => ("failed", Some(error)),
+        Err(error) => ("refused", Some(error)),
+    };
+    let code = error.map(Error::code);
+    if let Some(error) = error.filter(|error| error.is_fault()) {
+        let cause = DisplayErrorContext(error).to_string();
+        error!(
+            request_id,
+            operation, workspace_id, outcome, code, status, milliseconds, cause, "request"
+        );
+    } else {
+        info!(request_id, operation, workspace_id, outcome, code, status, milliseconds, "request");
     }
 }
