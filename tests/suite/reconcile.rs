@@ -1,4 +1,7 @@
 //! The reconciler, held against all that can go wrong.
 
 mod faults;
+mod races;
+mod table;
 mod world;
+mod writes;

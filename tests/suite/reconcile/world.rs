@@ -2,7 +2,7 @@
 //! clock, with one seam for every call to either. At the seam a call can fail, lose its answer,
 //! end the process, or wait for its turn. Nothing here waits for real time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::{pending, poll_fn};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -300,6 +300,7 @@ pub struct World {
     now: Mutex<OffsetDateTime>,
     machines: Mutex<HashMap<WorkspaceId, Machine>>,
     accepting: Store,
+    parked: Mutex<BTreeMap<OffsetDateTime, Vec<Value>>>,
     processes: [(Store, Arc<Line>); 2],
     count: Mutex<u32>,
 }
@@ -362,6 +363,7 @@ impl World {
         let process = |line: Arc<Line>| (store(database.clone(), Arc::clone(&line)), line);
         Arc::new(Self {
             accepting: process(Arc::default()).0,
+            parked: Mutex::default(),
             processes: [process(Arc::default()), process(Arc::default())],
             database,
             now: Mutex::new(OffsetDateTime::UNIX_EPOCH + Duration::days(20_000)),
@@ -401,11 +403,47 @@ impl World {
     fn put(&self, mut item: Value, machine: Machine) -> WorkspaceId {
         let id = format!("ws-{:08}", self.next_number());
         item["WorkspaceId"] = json!({ "S": id });
-        let put = json!({ "TableName": "workspaces", "Item": item });
-        self.database.put_item(serde_json::from_value(put).expect("a put")).expect("it is put");
+        self.put_item(&item);
         let id = WorkspaceId::try_from(id).expect("an id");
         self.machines.lock().expect("unpoisoned").insert(id.clone(), machine);
         id
+    }
+
+    fn put_item(&self, item: &Value) {
+        let put = json!({ "TableName": "workspaces", "Item": item });
+        self.database.put_item(serde_json::from_value(put).expect("a put")).expect("it is put");
+    }
+
+    /// Puts a WorkSpace aside, where no pass meets it.
+    pub fn park(&self, id: &WorkspaceId) {
+        self.parked.lock().expect("unpoisoned").entry(self.now()).or_default().push(self.item(id));
+        self.remove(id);
+    }
+
+    /// Brings back what was put aside, and lets all that is open end: together, at the time at
+    /// which each was put aside.
+    pub async fn settle(self: &Arc<Self>) {
+        let parked = std::mem::take(&mut *self.parked.lock().expect("unpoisoned"));
+        for (time, items) in parked {
+            *self.now.lock().expect("unpoisoned") = time;
+            items.iter().for_each(|item| self.put_item(item));
+            self.until_quiet().await;
+        }
+    }
+
+    /// Changes the item of a WorkSpace, past everything.
+    pub fn edit(&self, id: &WorkspaceId, change: impl FnOnce(&mut Value)) {
+        let mut item = self.item(id);
+        change(&mut item);
+        self.put_item(&item);
+    }
+
+    /// Takes a WorkSpace out of the table.
+    pub fn remove(&self, id: &WorkspaceId) {
+        let key = json!({ "WorkspaceId": { "S": id.as_str() } });
+        let delete = json!({ "TableName": "workspaces", "Key": key });
+        let delete = serde_json::from_value(delete).expect("a delete");
+        self.database.delete_item(delete).expect("it is deleted");
     }
 
     fn next_number(&self) -> u32 {
@@ -432,25 +470,7 @@ impl World {
     fn request(&self) -> Rebuild {
         // Ids are ordered by milliseconds.
         let number = self.next_number() % 1000;
-        let id = RebuildId::new(self.now() + Duration::milliseconds(number.into()));
-        Rebuild {
-            id,
-            created_at: self.now().into(),
-            status: Status::Requested,
-            idempotency_key: id.into(),
-            requested_by: None,
-            source_ip: None,
-            request_id: None,
-            reason: None,
-            previous_state: None,
-            hand_over_at: None,
-            hand_over_id: None,
-            started_at: None,
-            seen_rebuilding_at: None,
-            ended_at: None,
-            error_code: None,
-            error_message: None,
-        }
+        new_rebuild(self.now() + Duration::milliseconds(number.into()))
     }
 
     /// One of two processes, and the line that its calls go through, as good as new.
@@ -573,6 +593,29 @@ fn check_record(record: &Rebuild, machine: &Machine) -> String {
     };
     assert!(is_true, "the record is not what the fleet did: {context}");
     code
+}
+
+/// A rebuild that is asked for now.
+pub fn new_rebuild(now: OffsetDateTime) -> Rebuild {
+    let id = RebuildId::new(now);
+    Rebuild {
+        id,
+        created_at: now.into(),
+        status: Status::Requested,
+        idempotency_key: id.into(),
+        requested_by: None,
+        source_ip: None,
+        request_id: None,
+        reason: None,
+        previous_state: None,
+        hand_over_at: None,
+        hand_over_id: None,
+        started_at: None,
+        seen_rebuilding_at: None,
+        ended_at: None,
+        error_code: None,
+        error_message: None,
+    }
 }
 
 fn store(database: Database, line: Arc<Line>) -> Store {
