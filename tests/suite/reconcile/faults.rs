@@ -40,7 +40,7 @@ async fn before(number: usize, scenario: &Scenario, world: &Arc<World>) -> Works
     let id = world.add(machine);
     world.machine(&id, |machine, _| machine.state = state);
     if scenario.is_foreign {
-        world.machine(&id, |machine, now| machine.rebuild_by_others(now));
+        world.machine(&id, Machine::rebuild_by_others);
     }
     assert!(world.accept(&id).await);
     for pause in &PASSES[..number] {

@@ -301,8 +301,20 @@ pub struct World {
     machines: Mutex<HashMap<WorkspaceId, Machine>>,
     accepting: Store,
     parked: Mutex<BTreeMap<OffsetDateTime, Vec<Value>>>,
+    traffic: Mutex<Traffic>,
     processes: [(Store, Arc<Line>); 2],
     count: Mutex<u32>,
+}
+
+/// How the fleet takes calls.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// It takes 2 a second, 5 at once after a rest; a call that waits lets the clock go on.
+    pub is_paced: bool,
+    /// It throttles every second call.
+    pub is_throttled: bool,
+    calls: usize,
+    free_at: Option<OffsetDateTime>,
 }
 
 /// A WorkSpace at a time.
@@ -326,6 +338,9 @@ impl Fleet for FakeFleet {
     ) -> Result<HashMap<WorkspaceId, Seen>, Cause> {
         assert!((1..=IDS_PER_CALL).contains(&workspaces.len()), "1 to 25 ids a call");
         let say = || {
+            if self.world.is_throttled() {
+                return Err("throttled".into());
+            }
             let now = self.world.now();
             let mut machines = self.world.machines.lock().expect("unpoisoned");
             let seen = workspaces.iter().filter_map(|workspace| {
@@ -333,15 +348,19 @@ impl Fleet for FakeFleet {
                 let state = machines.get_mut(id)?.seen(now)?;
                 Some((id.clone(), Seen::Known(state)))
             });
-            seen.collect()
+            Ok(seen.collect())
         };
-        self.line.carry("ask fleet", say).await.ok_or_else(|| "no answer".into())
+        let answer = self.line.carry("ask fleet", say).await;
+        answer.unwrap_or_else(|| Err("no answer".into()))
     }
 
     async fn rebuild(&self, id: &WorkspaceId) -> Result<(), NotRebuilt> {
         let take = || {
             let rebuild = self.world.rebuild(id);
             assert!(rebuild.hand_over_id.is_some(), "the table knew of no hand-over");
+            if self.world.is_throttled() {
+                return Err(NotRebuilt::NotTaken("throttled".into()));
+            }
             self.world.machine(id, |machine, now| machine.rebuild(rebuild.id, now))
         };
         let answer = self.line.carry("hand over", take).await;
@@ -364,6 +383,7 @@ impl World {
         Arc::new(Self {
             accepting: process(Arc::default()).0,
             parked: Mutex::default(),
+            traffic: Mutex::default(),
             processes: [process(Arc::default()), process(Arc::default())],
             database,
             now: Mutex::new(OffsetDateTime::UNIX_EPOCH + Duration::days(20_000)),
@@ -375,6 +395,25 @@ impl World {
     /// What time it is.
     pub fn now(&self) -> OffsetDateTime {
         *self.now.lock().expect("unpoisoned")
+    }
+
+    /// How the fleet takes calls.
+    pub fn traffic(&self, change: impl FnOnce(&mut Traffic)) {
+        change(&mut self.traffic.lock().expect("unpoisoned"));
+    }
+
+    /// A call arrives at the fleet; says whether it throttles it.
+    fn is_throttled(&self) -> bool {
+        let mut traffic = self.traffic.lock().expect("unpoisoned");
+        traffic.calls += 1;
+        if traffic.is_paced {
+            const INTERVAL: Duration = Duration::milliseconds(500);
+            let mut now = self.now.lock().expect("unpoisoned");
+            let free_at = traffic.free_at.map_or(*now, |free_at| free_at.max(*now)) + INTERVAL;
+            traffic.free_at = Some(free_at);
+            *now = (*now).max(free_at - 5 * INTERVAL);
+        }
+        traffic.is_throttled && traffic.calls.is_multiple_of(2)
     }
 
     /// Lets time pass.
@@ -426,7 +465,9 @@ impl World {
         let parked = std::mem::take(&mut *self.parked.lock().expect("unpoisoned"));
         for (time, items) in parked {
             *self.now.lock().expect("unpoisoned") = time;
-            items.iter().for_each(|item| self.put_item(item));
+            for item in &items {
+                self.put_item(item);
+            }
             self.until_quiet().await;
         }
     }

@@ -42,15 +42,19 @@ impl Write {
 
 const HAND_OVER_ID: &str = "11111111-1111-4111-8111-111111111111";
 
-/// What has changed in the item since it was read.
-const OTHER_REBUILD: (&str, &str) = ("Id", "01890000-0000-7000-8000-000000000000");
-const STARTED: (&str, &str) = ("Status", "STARTED");
-const ENDED: (&str, &str) = ("Status", "FAILED");
-const HANDED_OVER: (&str, &str) = ("HandOverId", "22222222-2222-4222-8222-222222222222");
-const SEEN: (&str, &str) = ("SeenRebuildingAt", "2024-01-01T00:00:00Z");
+const OTHER_REBUILD: Change = ("Id", "01890000-0000-7000-8000-000000000000");
+const STARTED: Change = ("Status", "STARTED");
+const ENDED: Change = ("Status", "FAILED");
+const HANDED_OVER: Change = ("HandOverId", "22222222-2222-4222-8222-222222222222");
+const SEEN: Change = ("SeenRebuildingAt", "2024-01-01T00:00:00Z");
 
 /// An open rebuild as it was read: its status, whether it was handed over.
 type Read = (Status, bool);
+/// What has changed in the item since: an attribute of the rebuild, and its value.
+type Change = (&'static str, &'static str);
+/// A write, what it goes by, and the changes after which it must not be made.
+type Row = (Write, Read, &'static [Change]);
+
 const REQUESTED: Read = (Status::Requested, false);
 const CLAIMED: Read = (Status::Requested, true);
 const RUNNING: Read = (Status::Started, true);
@@ -58,7 +62,7 @@ const OVER: Read = (Status::Succeeded, true);
 
 #[tokio::test]
 async fn nothing_is_written_over_what_has_moved_on() {
-    let rows: &[(Write, Read, &[(&str, &str)])] = &[
+    let rows: &[Row] = &[
         (Write::Claim, REQUESTED, &[OTHER_REBUILD, STARTED, ENDED, HANDED_OVER]),
         (Write::Claim, CLAIMED, &[OTHER_REBUILD, STARTED, ENDED, HANDED_OVER]),
         (Write::TakeBack, CLAIMED, &[OTHER_REBUILD, STARTED, ENDED, HANDED_OVER]),
@@ -99,6 +103,7 @@ async fn nothing_is_written_over_what_has_moved_on() {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers have values and references")]
 fn text(value: impl ToString) -> Value {
     json!({ "S": value.to_string() })
 }
