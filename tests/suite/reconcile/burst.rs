@@ -65,7 +65,7 @@ async fn half_of_all_calls_are_throttled() {
     let ids = burst(&world, 60, Machine::new()).await;
     let passes = drain(&world).await;
     check(&world, &ids);
-    println!("throttled: 60 rebuilds, every second call refused: {passes} passes");
+    println!("throttled: 60 rebuilds, half of all calls refused: {passes} passes");
 }
 
 /// What is to be handed over does not keep the pass from what runs, nor the other way round.

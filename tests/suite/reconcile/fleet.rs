@@ -45,7 +45,7 @@ async fn one_system_is_the_fleet_of_another() {
         front.store.workspace(&id).await.expect("an answer").expect("it is there")
     };
     let back_pass = async |minutes| {
-        let fleet = Simulated { rebuild_time: Duration::from_secs(1200) };
+        let fleet = Simulated { rebuild_time: Duration::from_mins(20) };
         let store = back.store.clone();
         Reconciler { store, fleet, clock: at(minutes) }.follow().await.expect("a pass");
     };

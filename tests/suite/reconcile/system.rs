@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::system::{Answer, Ask, System};
 
-const REBUILD_TIME: Duration = Duration::from_secs(1200);
+const REBUILD_TIME: Duration = Duration::from_mins(20);
 
 fn json(answer: &Answer) -> Value {
     serde_json::from_str(&answer.body).expect("JSON")

@@ -311,7 +311,7 @@ pub struct World {
 pub struct Traffic {
     /// It takes 2 a second, 5 at once after a rest; a call that waits lets the clock go on.
     pub is_paced: bool,
-    /// It throttles every second call.
+    /// It throttles half of all calls.
     pub is_throttled: bool,
     calls: usize,
     free_at: Option<OffsetDateTime>,
@@ -413,7 +413,8 @@ impl World {
             traffic.free_at = Some(free_at);
             *now = (*now).max(free_at - 5 * INTERVAL);
         }
-        traffic.is_throttled && traffic.calls.is_multiple_of(2)
+        // Half of them, without a period that a pass could fall into step with (Thue-Morse).
+        traffic.is_throttled && traffic.calls.count_ones().is_multiple_of(2)
     }
 
     /// Lets time pass.
