@@ -2,8 +2,9 @@
 //!
 //! Schedules are enumerated depth first. Two schedules that differ only in the order of
 //! neighbouring calls that can't tell which of them came first (two reads; a call to the fleet and
-//! one to the history) are the same race: of these, the one in which the lower actor goes first is
-//! run. The number of schedules run is printed.
+//! one to the history) are the same race, and one of them is run: an actor whose turn here was
+//! tried already sleeps until a call comes that it can tell from its own (sleep sets, Godefroid
+//! 1996). The number of schedules run is printed.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -128,7 +129,7 @@ async fn race(world: &Arc<World>, begin: &Snapshot, events: &[Event]) -> Vec<(Wo
             .map(|(process, line)| Pass::new(Arc::clone(line), process.follow()));
         let mut events: Vec<_> = events.iter().copied().map(Some).collect();
         let mut accepted = 1;
-        let mut last: Option<(usize, &str)> = None;
+        let mut asleep: Vec<(usize, &str)> = vec![];
         let mut depth = 0;
         let is_new = loop {
             let of_passes = passes.iter().map(Pass::next);
@@ -140,9 +141,7 @@ async fn race(world: &Arc<World>, begin: &Snapshot, events: &[Event]) -> Vec<(Wo
             let open: Vec<_> = calls
                 .into_iter()
                 .filter_map(|(actor, call)| Some((actor, call?)))
-                .filter(|(actor, call)| {
-                    last.is_none_or(|(before, done)| before <= *actor || !commute(done, call))
-                })
+                .filter(|next| !asleep.contains(next))
                 .collect();
             if open.is_empty() {
                 break false;
@@ -151,6 +150,8 @@ async fn race(world: &Arc<World>, begin: &Snapshot, events: &[Event]) -> Vec<(Wo
                 path.push((0, open.len()));
             }
             let (actor, call) = open[path[depth].0];
+            asleep.extend(&open[..path[depth].0]);
+            asleep.retain(|(_, other)| commute(call, other));
             match actor.checked_sub(passes.len()) {
                 None => passes[actor].step(),
                 Some(number) => {
@@ -158,7 +159,6 @@ async fn race(world: &Arc<World>, begin: &Snapshot, events: &[Event]) -> Vec<(Wo
                     accepted += event.happen(world, &id).await;
                 }
             }
-            last = Some((actor, call));
             depth += 1;
         };
         drop(passes);
@@ -215,11 +215,14 @@ const HAND_OVER: usize = 6;
 async fn answering(world: &Arc<World>, passes: &[(i64, Option<usize>)]) -> Vec<Snapshot> {
     use Answer::{Loses, Refuses, Takes, Throttles};
     let mut begins = Vec::new();
-    let all = &[Takes, Throttles, Refuses, Loses][..];
-    let pairs =
-        [(Takes, &[Throttles][..]), (Throttles, all), (Refuses, all), (Loses, &[Throttles])];
-    for (first, second) in pairs.iter().flat_map(|(one, next)| next.iter().map(move |n| (*one, *n)))
-    {
+    for (first, second) in [
+        (Takes, Throttles),
+        (Throttles, Takes),
+        (Throttles, Loses),
+        (Refuses, Takes),
+        (Refuses, Refuses),
+        (Loses, Throttles),
+    ] {
         let machine = Machine { answers: vec![first, second], ..Machine::new() };
         begins.push(begin(world, machine, passes).await);
     }

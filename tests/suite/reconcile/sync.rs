@@ -155,7 +155,7 @@ async fn what_is_being_rebuilt_is_not_touched() {
 #[tokio::test]
 async fn an_answer_that_was_overtaken_changes_nothing() {
     let world = World::new();
-    let [new_state, first_rebuild, other_rebuild, new] = add(&world);
+    let [new_state, open, first_rebuild, other_rebuild, new] = add(&world);
     assert!(world.accept(&other_rebuild).await);
     world.edit(&other_rebuild, |item| {
         item["State"]["S"] = "AVAILABLE".into();
@@ -163,7 +163,7 @@ async fn an_answer_that_was_overtaken_changes_nothing() {
         item.retain(|name, _| name != "OpenRebuild" && name != "OpenSince");
     });
     let store = world.process(0).0.store;
-    let ids = [&new_state, &first_rebuild, &other_rebuild];
+    let ids = [&new_state, &open, &first_rebuild, &other_rebuild];
     let mut read = Vec::new();
     for id in ids {
         read.push(Some(store.workspace(id).await.expect("an answer").expect("an item")));
@@ -171,11 +171,12 @@ async fn an_answer_that_was_overtaken_changes_nothing() {
     read.push(None);
     let template = world.item(&other_rebuild);
     world.edit(&new_state, |item| item["State"]["S"] = "ERROR".into());
+    world.edit(&open, |item| item["OpenRebuild"] = serde_json::json!({ "S": "REQUESTED" }));
     world.edit(&first_rebuild, |item| item["Rebuild"] = template["Rebuild"].clone());
     world.edit(&other_rebuild, |item| {
         item["Rebuild"]["M"]["Id"]["S"] = "01890000-0000-7000-8000-000000000000".into();
     });
-    for (id, read) in [ids[0], ids[1], ids[2], &new].into_iter().zip(read) {
+    for (id, read) in ids.into_iter().chain([&new]).zip(read) {
         let before = world.item(id);
         let state = State::Stopped;
         let written = store.sync(id, read.as_ref(), state, &Description::default(), None).await;
