@@ -271,10 +271,7 @@ async fn hand_over_when_its_time_is_up() {
 #[tokio::test]
 async fn states_that_change() {
     let world = World::new();
-    let begins = [
-        begin(&world, Machine::new(), &[]).await,
-        begin(&world, Machine::new(), &[(0, Some(HAND_OVER)), (1, Some(1))]).await,
-    ];
+    let begins = [begin(&world, Machine::new(), &[]).await];
     races("its state changes", &world, &begins, &[Event::Becomes(State::Suspended)]).await;
 }
 
