@@ -2,7 +2,7 @@
 //! clock, with one seam for every call to either. At the seam a call can fail, lose its answer,
 //! end the process, or wait for its turn. Nothing here waits for real time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::{pending, poll_fn};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -300,8 +300,21 @@ pub struct World {
     now: Mutex<OffsetDateTime>,
     machines: Mutex<HashMap<WorkspaceId, Machine>>,
     accepting: Store,
+    parked: Mutex<BTreeMap<OffsetDateTime, Vec<Value>>>,
+    traffic: Mutex<Traffic>,
     processes: [(Store, Arc<Line>); 2],
     count: Mutex<u32>,
+}
+
+/// How the fleet takes calls.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// It takes 2 a second, 5 at once after a rest; a call that waits lets the clock go on.
+    pub is_paced: bool,
+    /// It throttles half of all calls.
+    pub is_throttled: bool,
+    calls: usize,
+    free_at: Option<OffsetDateTime>,
 }
 
 /// A WorkSpace at a time.
@@ -325,6 +338,9 @@ impl Fleet for FakeFleet {
     ) -> Result<HashMap<WorkspaceId, Seen>, Cause> {
         assert!((1..=IDS_PER_CALL).contains(&workspaces.len()), "1 to 25 ids a call");
         let say = || {
+            if self.world.is_throttled() {
+                return Err("throttled".into());
+            }
             let now = self.world.now();
             let mut machines = self.world.machines.lock().expect("unpoisoned");
             let seen = workspaces.iter().filter_map(|workspace| {
@@ -332,15 +348,19 @@ impl Fleet for FakeFleet {
                 let state = machines.get_mut(id)?.seen(now)?;
                 Some((id.clone(), Seen::Known(state)))
             });
-            seen.collect()
+            Ok(seen.collect())
         };
-        self.line.carry("ask fleet", say).await.ok_or_else(|| "no answer".into())
+        let answer = self.line.carry("ask fleet", say).await;
+        answer.unwrap_or_else(|| Err("no answer".into()))
     }
 
     async fn rebuild(&self, id: &WorkspaceId) -> Result<(), NotRebuilt> {
         let take = || {
             let rebuild = self.world.rebuild(id);
             assert!(rebuild.hand_over_id.is_some(), "the table knew of no hand-over");
+            if self.world.is_throttled() {
+                return Err(NotRebuilt::NotTaken("throttled".into()));
+            }
             self.world.machine(id, |machine, now| machine.rebuild(rebuild.id, now))
         };
         let answer = self.line.carry("hand over", take).await;
@@ -362,6 +382,8 @@ impl World {
         let process = |line: Arc<Line>| (store(database.clone(), Arc::clone(&line)), line);
         Arc::new(Self {
             accepting: process(Arc::default()).0,
+            parked: Mutex::default(),
+            traffic: Mutex::default(),
             processes: [process(Arc::default()), process(Arc::default())],
             database,
             now: Mutex::new(OffsetDateTime::UNIX_EPOCH + Duration::days(20_000)),
@@ -373,6 +395,26 @@ impl World {
     /// What time it is.
     pub fn now(&self) -> OffsetDateTime {
         *self.now.lock().expect("unpoisoned")
+    }
+
+    /// How the fleet takes calls.
+    pub fn traffic(&self, change: impl FnOnce(&mut Traffic)) {
+        change(&mut self.traffic.lock().expect("unpoisoned"));
+    }
+
+    /// A call arrives at the fleet; says whether it throttles it.
+    fn is_throttled(&self) -> bool {
+        let mut traffic = self.traffic.lock().expect("unpoisoned");
+        traffic.calls += 1;
+        if traffic.is_paced {
+            const INTERVAL: Duration = Duration::milliseconds(500);
+            let mut now = self.now.lock().expect("unpoisoned");
+            let free_at = traffic.free_at.map_or(*now, |free_at| free_at.max(*now)) + INTERVAL;
+            traffic.free_at = Some(free_at);
+            *now = (*now).max(free_at - 5 * INTERVAL);
+        }
+        // Half of them, without a period that a pass could fall into step with (Thue-Morse).
+        traffic.is_throttled && traffic.calls.count_ones().is_multiple_of(2)
     }
 
     /// Lets time pass.
@@ -401,11 +443,49 @@ impl World {
     fn put(&self, mut item: Value, machine: Machine) -> WorkspaceId {
         let id = format!("ws-{:08}", self.next_number());
         item["WorkspaceId"] = json!({ "S": id });
-        let put = json!({ "TableName": "workspaces", "Item": item });
-        self.database.put_item(serde_json::from_value(put).expect("a put")).expect("it is put");
+        self.put_item(&item);
         let id = WorkspaceId::try_from(id).expect("an id");
         self.machines.lock().expect("unpoisoned").insert(id.clone(), machine);
         id
+    }
+
+    fn put_item(&self, item: &Value) {
+        let put = json!({ "TableName": "workspaces", "Item": item });
+        self.database.put_item(serde_json::from_value(put).expect("a put")).expect("it is put");
+    }
+
+    /// Puts a WorkSpace aside, where no pass meets it.
+    pub fn park(&self, id: &WorkspaceId) {
+        self.parked.lock().expect("unpoisoned").entry(self.now()).or_default().push(self.item(id));
+        self.remove(id);
+    }
+
+    /// Brings back what was put aside, and lets all that is open end: together, at the time at
+    /// which each was put aside.
+    pub async fn settle(self: &Arc<Self>) {
+        let parked = std::mem::take(&mut *self.parked.lock().expect("unpoisoned"));
+        for (time, items) in parked {
+            *self.now.lock().expect("unpoisoned") = time;
+            for item in &items {
+                self.put_item(item);
+            }
+            self.until_quiet().await;
+        }
+    }
+
+    /// Changes the item of a WorkSpace, past everything.
+    pub fn edit(&self, id: &WorkspaceId, change: impl FnOnce(&mut Value)) {
+        let mut item = self.item(id);
+        change(&mut item);
+        self.put_item(&item);
+    }
+
+    /// Takes a WorkSpace out of the table.
+    pub fn remove(&self, id: &WorkspaceId) {
+        let key = json!({ "WorkspaceId": { "S": id.as_str() } });
+        let delete = json!({ "TableName": "workspaces", "Key": key });
+        let delete = serde_json::from_value(delete).expect("a delete");
+        self.database.delete_item(delete).expect("it is deleted");
     }
 
     fn next_number(&self) -> u32 {
@@ -432,25 +512,7 @@ impl World {
     fn request(&self) -> Rebuild {
         // Ids are ordered by milliseconds.
         let number = self.next_number() % 1000;
-        let id = RebuildId::new(self.now() + Duration::milliseconds(number.into()));
-        Rebuild {
-            id,
-            created_at: self.now().into(),
-            status: Status::Requested,
-            idempotency_key: id.into(),
-            requested_by: None,
-            source_ip: None,
-            request_id: None,
-            reason: None,
-            previous_state: None,
-            hand_over_at: None,
-            hand_over_id: None,
-            started_at: None,
-            seen_rebuilding_at: None,
-            ended_at: None,
-            error_code: None,
-            error_message: None,
-        }
+        new_rebuild(self.now() + Duration::milliseconds(number.into()))
     }
 
     /// One of two processes, and the line that its calls go through, as good as new.
@@ -573,6 +635,29 @@ fn check_record(record: &Rebuild, machine: &Machine) -> String {
     };
     assert!(is_true, "the record is not what the fleet did: {context}");
     code
+}
+
+/// A rebuild that is asked for now.
+pub fn new_rebuild(now: OffsetDateTime) -> Rebuild {
+    let id = RebuildId::new(now);
+    Rebuild {
+        id,
+        created_at: now.into(),
+        status: Status::Requested,
+        idempotency_key: id.into(),
+        requested_by: None,
+        source_ip: None,
+        request_id: None,
+        reason: None,
+        previous_state: None,
+        hand_over_at: None,
+        hand_over_id: None,
+        started_at: None,
+        seen_rebuilding_at: None,
+        ended_at: None,
+        error_code: None,
+        error_message: None,
+    }
 }
 
 fn store(database: Database, line: Arc<Line>) -> Store {

@@ -1,0 +1,87 @@
+//! Many rebuilds at once, at the fleet's pace.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rebuild_workspaces::reconcile::FOLLOW_BUDGET;
+use rebuild_workspaces::workspace::WorkspaceId;
+use time::Duration;
+
+use super::world::{Machine, World};
+
+/// That many WorkSpaces, each with an accepted rebuild.
+async fn burst(world: &Arc<World>, count: usize, machine: Machine) -> Vec<WorkspaceId> {
+    let mut ids = Vec::new();
+    for _ in 0..count {
+        let id = world.add(machine.clone());
+        assert!(world.accept(&id).await);
+        ids.push(id);
+    }
+    ids
+}
+
+/// A pass a minute until nothing is open; gives how many it took.
+async fn drain(world: &Arc<World>) -> usize {
+    for passes in 1..1000 {
+        let begin = world.now();
+        let pass = world.pass().await;
+        let took = world.now() - begin;
+        // The last hand-over may be waiting for its turn when the time is up.
+        assert!(took < FOLLOW_BUDGET + Duration::seconds(1), "a pass took {took}");
+        if pass.open == 0 {
+            return passes;
+        }
+        world.pass_time(Duration::minutes(1) - took);
+    }
+    panic!("a rebuild never ended");
+}
+
+/// All succeed, and each was handed over once.
+fn check(world: &Arc<World>, ids: &[WorkspaceId]) {
+    let ends: BTreeMap<_, usize> =
+        ids.iter().flat_map(|id| world.check(id, 1)).fold(BTreeMap::new(), |mut ends, end| {
+            *ends.entry(end).or_default() += 1;
+            ends
+        });
+    assert_eq!(ends, BTreeMap::from([("SUCCEEDED".to_owned(), ids.len())]));
+    assert!(ids.iter().all(|id| world.machine(id, |machine, _| machine.effects.len() == 1)));
+}
+
+#[tokio::test]
+async fn a_thousand_drain_at_the_fleets_pace() {
+    let world = World::new();
+    world.traffic(|traffic| traffic.is_paced = true);
+    let machine = Machine { duration: Duration::minutes(12), ..Machine::new() };
+    let ids = burst(&world, 1000, machine).await;
+    let passes = drain(&world).await;
+    check(&world, &ids);
+    println!("burst: 1000 rebuilds of 12 minutes, 2 calls/s: {passes} passes, one a minute");
+}
+
+#[tokio::test]
+async fn half_of_all_calls_are_throttled() {
+    let world = World::new();
+    world.traffic(|traffic| traffic.is_throttled = true);
+    let ids = burst(&world, 60, Machine::new()).await;
+    let passes = drain(&world).await;
+    check(&world, &ids);
+    println!("throttled: 60 rebuilds, half of all calls refused: {passes} passes");
+}
+
+/// What is to be handed over does not keep the pass from what runs, nor the other way round.
+#[tokio::test]
+async fn neither_step_takes_all_the_time() {
+    let world = World::new();
+    let running = burst(&world, 100, Machine::new()).await;
+    world.pass().await;
+    world.traffic(|traffic| traffic.is_paced = true);
+    let waiting = burst(&world, 200, Machine::new()).await;
+    world.pass_time(Duration::minutes(1));
+    let pass = world.pass().await;
+
+    assert!(!pass.is_complete, "{pass:?}");
+    assert!(pass.handed_over >= 50, "{pass:?}");
+    let is_seen = |id| world.rebuild(id).seen_rebuilding_at.is_some();
+    assert!(running.iter().all(is_seen), "all that run were looked at");
+    assert!(waiting.iter().filter(|id| world.rebuild(id).started_at.is_some()).count() >= 50);
+}

@@ -1,0 +1,173 @@
+//! The real fleet's client, against the project's own AWS JSON face and against endpoints that
+//! answer what they are told to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use rebuild_workspaces::config::{FleetConfig, FleetMode};
+use rebuild_workspaces::fleet::amazon::Amazon;
+use rebuild_workspaces::fleet::simulated::Simulated;
+use rebuild_workspaces::fleet::{Fleet, NotRebuilt, Seen};
+use rebuild_workspaces::reconcile::Reconciler;
+use rebuild_workspaces::workspace::{State, Status, WorkspaceId};
+use serde_json::json;
+use time::OffsetDateTime;
+
+use crate::system::{Ask, System, config, listen};
+
+/// The WorkSpaces API at this endpoint.
+fn amazon(endpoint: &str) -> Amazon {
+    let config = config("http://localhost:1");
+    let fleet = FleetConfig {
+        mode: FleetMode::AmazonWorkSpaces,
+        rebuild_time: Duration::ZERO,
+        endpoint: Some(endpoint.to_owned()),
+    };
+    Amazon::new(config.workspaces(config.http_client(), &fleet))
+}
+
+fn id(text: &str) -> WorkspaceId {
+    WorkspaceId::try_from(text.to_owned()).expect("an id")
+}
+
+/// A rebuild that one system hands over to another.
+#[tokio::test]
+async fn one_system_is_the_fleet_of_another() {
+    let (front, back) = (System::start().await, System::start().await);
+    let id = id("ws-available0001");
+    let at = |minutes| move || OffsetDateTime::now_utc() + time::Duration::minutes(minutes);
+    let front_pass = async |minutes| {
+        let (store, fleet) = (front.store.clone(), amazon(&back.api));
+        Reconciler { store, fleet, clock: at(minutes) }.follow().await.expect("a pass");
+        front.store.workspace(&id).await.expect("an answer").expect("it is there")
+    };
+    let back_pass = async |minutes| {
+        let fleet = Simulated { rebuild_time: Duration::from_mins(20) };
+        let store = back.store.clone();
+        Reconciler { store, fleet, clock: at(minutes) }.follow().await.expect("a pass");
+    };
+
+    assert_eq!(front.send(&Ask::rebuild(id.as_str())).await.status, 202);
+    let rebuild = front_pass(0).await.rebuild.expect("one");
+    assert_eq!((rebuild.status, rebuild.seen_rebuilding_at), (Status::Started, None));
+    assert_eq!(back.item(id.as_str()).await["OpenRebuild"], "REQUESTED");
+    let rebuild = front_pass(1).await.rebuild.expect("one");
+    assert!(rebuild.seen_rebuilding_at.is_some(), "{rebuild:?}");
+    for minutes in [1, 2, 30] {
+        back_pass(minutes).await;
+    }
+    let workspace = front_pass(31).await;
+    let rebuild = workspace.rebuild.expect("one");
+    assert_eq!((workspace.state, rebuild.status), (State::Available, Status::Succeeded));
+}
+
+#[tokio::test]
+async fn the_table_is_filled_from_the_fleet() {
+    let (front, back) = (System::start().await, System::start().await);
+    let there = front.store.workspace(&id("ws-available0001")).await.expect("an answer");
+    front.put("workspaces", json!({ "WorkspaceId": "ws-left00001", "State": "STOPPED" })).await;
+    front.put("workspaces", json!({ "WorkspaceId": "ws-available0001", "State": "ERROR" })).await;
+    let (store, fleet) = (front.store.clone(), amazon(&back.api));
+    let pass = Reconciler { store, fleet, clock: OffsetDateTime::now_utc }.sync().await;
+    let pass = pass.expect("a pass");
+    assert_eq!((pass.listed, pass.changed, pass.gone, pass.is_complete), (17, 1, 1, true));
+    let now = front.store.workspace(&id("ws-available0001")).await.expect("an answer");
+    assert_eq!(now, there);
+    assert_eq!(front.item("ws-left00001").await["State"], "TERMINATED");
+}
+
+/// What a hand-over came to, as a word.
+fn word(result: Result<(), NotRebuilt>) -> String {
+    match result {
+        Ok(()) => "taken".to_owned(),
+        Err(NotRebuilt::NotTaken(_)) => "not taken".to_owned(),
+        Err(NotRebuilt::Refused { code }) => format!("refused: {code}"),
+        Err(NotRebuilt::NoAnswer(_)) => "no answer".to_owned(),
+    }
+}
+
+/// An endpoint that answers every call with this; counts the calls.
+async fn answering(status: u16, body: String) -> (String, Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&calls);
+    let app = Router::new().fallback(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        let status = StatusCode::from_u16(status).expect("a status");
+        let answer = (status, [("content-type", "application/x-amz-json-1.1")], body.clone());
+        async move { answer }
+    });
+    let (listener, url) = listen().await;
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (url, calls)
+}
+
+#[tokio::test]
+async fn what_an_answer_says_of_a_hand_over() {
+    let failed = |request: serde_json::Value| json!({ "FailedRequests": [request] }).to_string();
+    let error = |name: &str| json!({ "__type": name, "message": "no" }).to_string();
+    let rows = [
+        (200, json!({ "FailedRequests": [] }).to_string(), "taken"),
+        (200, json!({}).to_string(), "taken"),
+        (200, failed(json!({ "ErrorCode": "Some.Code" })), "refused: Some.Code"),
+        (200, failed(json!({})), "refused: REFUSED"),
+        (200, "<html>".to_owned(), "no answer"),
+        (400, error("ThrottlingException"), "not taken"),
+        (400, error("TooManyRequestsException"), "not taken"),
+        (400, error("OperationNotSupportedException"), "refused: OperationNotSupportedException"),
+        (403, error("AccessDeniedException"), "refused: AccessDeniedException"),
+        (500, error("InternalFailure"), "no answer"),
+        (503, error("ServiceUnavailableException"), "no answer"),
+    ];
+    for (status, body, expected) in rows {
+        let (url, calls) = answering(status, body.clone()).await;
+        let answer = amazon(&url).rebuild(&id("ws-available0001")).await;
+        assert_eq!(word(answer), expected, "{status} {body}");
+        assert_eq!(calls.load(Ordering::Relaxed), 1, "{status} {body}: called once");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_or_never_made() {
+    let (listener, url) = listen().await;
+    let connections = tokio::spawn(async move {
+        let (connection, _) = listener.accept().await.expect("a connection");
+        connection.readable().await.expect("a request");
+        drop(connection);
+        // From here on nobody listens.
+    });
+    let fleet = amazon(&url);
+    let id = id("ws-available0001");
+    assert_eq!(word(fleet.rebuild(&id).await), "no answer");
+    connections.await.expect("no panic");
+    assert_eq!(word(fleet.rebuild(&id).await), "not taken");
+}
+
+/// Only a whole answer says that a WorkSpace is not there; a state that this version does not know
+/// is one.
+#[tokio::test]
+async fn what_an_answer_says_of_a_workspace() {
+    let system = System::start().await;
+    let workspace = system.store.workspace(&id("ws-available0001")).await.expect("an answer");
+    let workspaces = [workspace.expect("it is there")];
+    let now = OffsetDateTime::now_utc().into();
+    let with = |state: &str| {
+        let workspace = json!({ "WorkspaceId": "ws-available0001", "State": state });
+        json!({ "Workspaces": [workspace] }).to_string()
+    };
+    let rows = [
+        (with("STOPPED"), Some(Seen::Known(State::Stopped))),
+        (with("FROZEN"), Some(Seen::Unknown)),
+        (json!({ "Workspaces": [] }).to_string(), None),
+    ];
+    for (body, expected) in rows {
+        let (url, _) = answering(200, body.clone()).await;
+        let seen = amazon(&url).describe(&workspaces, now).await.expect("an answer");
+        assert_eq!(seen.get(&workspaces[0].workspace_id).copied(), expected, "{body}");
+    }
+    let error = json!({ "__type": "InvalidParameterValuesException", "message": "no" });
+    let (url, _) = answering(400, error.to_string()).await;
+    assert!(amazon(&url).describe(&workspaces, now).await.is_err());
+}

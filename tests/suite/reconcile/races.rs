@@ -1,0 +1,305 @@
+//! Two passes at once, and what else may happen meanwhile, at every interleaving of their calls.
+//!
+//! Schedules are enumerated depth first. Two schedules that differ only in the order of
+//! neighbouring calls that can't tell which of them came first (two reads; a call to the fleet and
+//! one to the history) are the same race, and one of them is run: an actor whose turn here was
+//! tried already sleeps until a call comes that it can tell from its own (sleep sets, Godefroid
+//! 1996). The number of schedules run is printed.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use rebuild_workspaces::error::Error;
+use rebuild_workspaces::reconcile::Followed;
+use rebuild_workspaces::workspace::{State, WorkspaceId};
+use time::Duration;
+
+use super::world::{Answer, Fault, Line, Machine, Snapshot, World};
+
+/// What happens beside the passes, once.
+#[derive(Clone, Copy)]
+enum Event {
+    /// A client asks for a rebuild.
+    Accept,
+    /// Somebody else has the WorkSpace rebuilt, if it is not being rebuilt.
+    ByOthers,
+    /// The fleet shows from now on what it does.
+    Shown,
+    /// The WorkSpace becomes this.
+    Becomes(State),
+    /// Time passes.
+    Time(Duration),
+}
+
+impl Event {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::ByOthers | Self::Shown | Self::Becomes(_) => "fleet changes",
+            Self::Time(_) => "time passes",
+        }
+    }
+
+    /// Lets it happen; says how many rebuilds were accepted.
+    async fn happen(self, world: &Arc<World>, id: &WorkspaceId) -> usize {
+        match self {
+            Self::Accept => return usize::from(world.accept(id).await),
+            Self::ByOthers => world.machine(id, |machine, now| {
+                if machine.rebuilt_since.is_none() {
+                    machine.rebuild_by_others(now);
+                }
+            }),
+            Self::Shown => world.machine(id, |machine, _| machine.lag = Duration::ZERO),
+            Self::Becomes(state) => world.machine(id, |machine, _| machine.state = state),
+            Self::Time(time) => world.pass_time(time),
+        }
+        0
+    }
+}
+
+/// Whether two neighbouring calls of different actors may change places unnoticed.
+fn commute(one: &str, other: &str) -> bool {
+    let ((reads, writes), (other_reads, other_writes)) = (touches(one), touches(other));
+    let meet = |some: &[&str], others: &[&str]| some.iter().any(|one| others.contains(one));
+    !(meet(writes, other_writes) || meet(writes, other_reads) || meet(reads, other_writes))
+}
+
+/// What a call reads and writes.
+fn touches(call: &str) -> (&'static [&'static str], &'static [&'static str]) {
+    match call {
+        "read index" | "read item" => (&["item"], &[]),
+        "write item" | "accept" => (&[], &["item"]),
+        "write record" => (&[], &["history"]),
+        "ask fleet" => (&["fleet"], &[]),
+        // The test's fleet looks up which rebuild it is for.
+        "hand over" => (&["item"], &["fleet"]),
+        "fleet changes" => (&[], &["fleet"]),
+        "time passes" => (&[], &["item", "history", "fleet"]),
+        other => panic!("what is {other}?"),
+    }
+}
+
+/// One pass, which waits for its turn before each call.
+struct Pass<'a> {
+    line: Arc<Line>,
+    future: Pin<Box<dyn Future<Output = Result<Followed, Error>> + 'a>>,
+    is_over: bool,
+}
+
+impl<'a> Pass<'a> {
+    fn new(line: Arc<Line>, future: impl Future<Output = Result<Followed, Error>> + 'a) -> Self {
+        line.take_turns();
+        let mut pass = Self { line, future: Box::pin(future), is_over: false };
+        pass.run();
+        pass
+    }
+
+    /// The call that it is about to make.
+    fn next(&self) -> Option<&'static str> {
+        self.line.waiting().filter(|_| !self.is_over)
+    }
+
+    /// Makes that call, and runs on until the next.
+    fn step(&mut self) {
+        self.line.go();
+        self.run();
+    }
+
+    fn run(&mut self) {
+        match self.future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(_) => self.is_over = true,
+            Poll::Pending => assert!(self.line.waiting().is_some(), "it waits for nothing else"),
+        }
+    }
+}
+
+/// All races of two passes and `events` from `begin` on: the WorkSpace of each, and how many
+/// rebuilds of it were accepted. What is open afterwards is put aside.
+async fn race(world: &Arc<World>, begin: &Snapshot, events: &[Event]) -> Vec<(WorkspaceId, usize)> {
+    let mut races = Vec::new();
+    // The choices of the schedule that is run: which of how many.
+    let mut path: Vec<(usize, usize)> = Vec::new();
+    loop {
+        let id = world.restore(begin);
+        let processes = [world.process(0), world.process(1)];
+        let mut passes = processes
+            .each_ref()
+            .map(|(process, line)| Pass::new(Arc::clone(line), process.follow()));
+        let mut events: Vec<_> = events.iter().copied().map(Some).collect();
+        let mut accepted = 1;
+        let mut asleep: Vec<(usize, &str)> = vec![];
+        let mut depth = 0;
+        let is_new = loop {
+            let of_passes = passes.iter().map(Pass::next);
+            let of_events = events.iter().map(|event| event.map(Event::name));
+            let calls: Vec<_> = of_passes.chain(of_events).enumerate().collect();
+            if calls.iter().all(|(_, call)| call.is_none()) {
+                break true;
+            }
+            let open: Vec<_> = calls
+                .into_iter()
+                .filter_map(|(actor, call)| Some((actor, call?)))
+                .filter(|next| !asleep.contains(next))
+                .collect();
+            if open.is_empty() {
+                break false;
+            }
+            if depth == path.len() {
+                path.push((0, open.len()));
+            }
+            let (actor, call) = open[path[depth].0];
+            asleep.extend(&open[..path[depth].0]);
+            asleep.retain(|(_, other)| commute(call, other));
+            match actor.checked_sub(passes.len()) {
+                None => passes[actor].step(),
+                Some(number) => {
+                    let event = events[number].take().expect("it is open");
+                    accepted += event.happen(world, &id).await;
+                }
+            }
+            depth += 1;
+        };
+        drop(passes);
+        if is_new {
+            world.park(&id);
+            races.push((id, accepted));
+        } else {
+            world.remove(&id);
+        }
+        while path.pop_if(|(choice, choices)| *choice + 1 == *choices).is_some() {}
+        match path.last_mut() {
+            Some((choice, _)) => *choice += 1,
+            None => return races,
+        }
+    }
+}
+
+/// Runs all races of two passes and `events` from each beginning on, lets all come to rest, and
+/// checks them; prints how many there were, and how the records came out.
+async fn races(name: &str, world: &Arc<World>, begins: &[Snapshot], events: &[Event]) {
+    let mut races = Vec::new();
+    for begin in begins {
+        races.extend(race(world, begin, events).await);
+    }
+    world.settle().await;
+    let mut ends = BTreeMap::new();
+    for (id, accepted) in &races {
+        for end in world.check(id, *accepted) {
+            *ends.entry(end).or_insert(0) += 1;
+        }
+    }
+    println!("races, {name}: {} schedules, {ends:?}", races.len());
+}
+
+/// A WorkSpace whose rebuild has been accepted, after these passes: how long after the one before
+/// it each comes, and at which call it dies.
+async fn begin(world: &Arc<World>, machine: Machine, passes: &[(i64, Option<usize>)]) -> Snapshot {
+    let id = world.add(machine);
+    assert!(world.accept(&id).await);
+    for (minutes, died_at) in passes {
+        world.pass_time(Duration::minutes(*minutes));
+        world.faulty_pass(died_at.map(|call| (call, Fault::Died))).await;
+    }
+    let snapshot = world.snapshot(&id);
+    world.remove(&id);
+    snapshot
+}
+
+/// The number of the hand-over among the calls of a pass.
+const HAND_OVER: usize = 6;
+
+/// WorkSpaces whose next two hand-overs meet each of these. (What comes after one that was taken
+/// is refused, if it is not throttled.)
+async fn answering(world: &Arc<World>, passes: &[(i64, Option<usize>)]) -> Vec<Snapshot> {
+    use Answer::{Loses, Refuses, Takes, Throttles};
+    let mut begins = Vec::new();
+    for (first, second) in [
+        (Takes, Throttles),
+        (Throttles, Takes),
+        (Throttles, Loses),
+        (Refuses, Takes),
+        (Refuses, Refuses),
+        (Loses, Throttles),
+    ] {
+        let machine = Machine { answers: vec![first, second], ..Machine::new() };
+        begins.push(begin(world, machine, passes).await);
+    }
+    begins
+}
+
+#[tokio::test]
+async fn hand_overs() {
+    let world = World::new();
+    let begins = answering(&world, &[]).await;
+    races("two hand over", &world, &begins, &[]).await;
+}
+
+#[tokio::test]
+async fn hand_overs_again() {
+    let world = World::new();
+    let begins = answering(&world, &[(0, Some(HAND_OVER))]).await;
+    races("two hand over again", &world, &begins, &[]).await;
+}
+
+#[tokio::test]
+async fn hand_over_after_a_lost_answer() {
+    let world = World::new();
+    let answers = vec![Answer::Loses];
+    let machine = Machine { answers, lag: Duration::minutes(2), ..Machine::new() };
+    let begins = [begin(&world, machine, &[(0, None), (1, None)]).await];
+    races("an answer was lost", &world, &begins, &[Event::Shown]).await;
+}
+
+#[tokio::test]
+async fn hand_over_beside_others() {
+    let world = World::new();
+    let machine = Machine { answers: vec![Answer::Throttles], ..Machine::new() };
+    let begins = [begin(&world, machine, &[]).await];
+    races("somebody else rebuilds it", &world, &begins, &[Event::ByOthers]).await;
+}
+
+#[tokio::test]
+async fn hand_over_when_its_time_is_up() {
+    let world = World::new();
+    let begins = [begin(&world, Machine::new(), &[(0, Some(HAND_OVER)), (4, Some(1))]).await];
+    let events = [Event::Time(Duration::minutes(2))];
+    races("the time to hand over is up", &world, &begins, &events).await;
+}
+
+#[tokio::test]
+async fn states_that_change() {
+    let world = World::new();
+    let begins = [begin(&world, Machine::new(), &[]).await];
+    races("its state changes", &world, &begins, &[Event::Becomes(State::Suspended)]).await;
+}
+
+#[tokio::test]
+async fn first_sight() {
+    let world = World::new();
+    let begins = [begin(&world, Machine::new(), &[(0, None), (1, Some(1))]).await];
+    races("both see it first", &world, &begins, &[Event::Time(Duration::minutes(1))]).await;
+}
+
+#[tokio::test]
+async fn seen_by_one_only() {
+    let world = World::new();
+    let machine = Machine { lag: Duration::minutes(30), ..Machine::new() };
+    let begins = [begin(&world, machine, &[(0, None), (5, Some(1))]).await];
+    races("one sees it, one doesn't", &world, &begins, &[Event::Shown]).await;
+}
+
+#[tokio::test]
+async fn ends() {
+    let world = World::new();
+    let machine = Machine { outcome: State::Error, ..Machine::new() };
+    let running = begin(&world, machine, &[(0, None), (1, None), (40, Some(1))]).await;
+    // Its end is decided; it is not recorded, or not released.
+    let mut begins = vec![running];
+    for call in [6, 7] {
+        let passes = [(0, None), (1, None), (40, Some(call))];
+        begins.push(begin(&world, Machine::new(), &passes).await);
+    }
+    races("both end it, and it is asked for again", &world, &begins, &[Event::Accept]).await;
+}

@@ -1,0 +1,184 @@
+//! The table learns what the fleet says: what differs is written, what has left is marked, and
+//! nothing that is being rebuilt is touched.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rebuild_workspaces::error::{Cause, Error};
+use rebuild_workspaces::fleet::{Fleet, Listed, NotRebuilt, Seen};
+use rebuild_workspaces::reconcile::{Reconciler, Synced};
+use rebuild_workspaces::workspace::{Description, State, Timestamp, Workspace, WorkspaceId};
+use time::Duration;
+
+use super::world::{Machine, World};
+
+/// A fleet that can be listed.
+struct Listing {
+    world: Arc<World>,
+    /// Its pages; `None`: there is no answer in its place.
+    pages: Vec<Option<Vec<Listed>>>,
+    /// What it knows by id beside what it lists.
+    unlisted: Vec<WorkspaceId>,
+    /// A client asks for a rebuild of these while the fleet is listed.
+    asked_for: Vec<WorkspaceId>,
+}
+
+impl Fleet for Listing {
+    async fn describe(
+        &self,
+        workspaces: &[Workspace],
+        _: Timestamp,
+    ) -> Result<HashMap<WorkspaceId, Seen>, Cause> {
+        let ids = workspaces.iter().map(|workspace| workspace.workspace_id.clone());
+        let known = ids.filter(|id| self.unlisted.contains(id));
+        Ok(known.map(|id| (id, Seen::Known(State::Available))).collect())
+    }
+
+    async fn rebuild(&self, _: &WorkspaceId) -> Result<(), NotRebuilt> {
+        panic!("sync rebuilds nothing")
+    }
+
+    async fn list(&self, token: Option<String>) -> Result<(Vec<Listed>, Option<String>), Cause> {
+        for id in &self.asked_for {
+            assert!(self.world.accept(id).await);
+        }
+        let number = token.map_or(0, |token| token.parse().expect("a token of ours"));
+        let page = self.pages[number].clone().ok_or("no answer")?;
+        Ok((page, (number + 1 < self.pages.len()).then(|| (number + 1).to_string())))
+    }
+}
+
+impl Listing {
+    fn new(world: &Arc<World>, pages: Vec<Option<Vec<Listed>>>) -> Self {
+        Self { world: Arc::clone(world), pages, unlisted: vec![], asked_for: vec![] }
+    }
+
+    async fn sync(self) -> Result<Synced, Error> {
+        let world = Arc::clone(&self.world);
+        let store = world.process(0).0.store;
+        Reconciler { store, clock: || world.now(), fleet: self }.sync().await
+    }
+}
+
+fn listed(id: &WorkspaceId, state: State) -> Listed {
+    let description = Description { user_name: Some("ana".into()), ..Description::default() };
+    Listed { workspace_id: id.clone(), state: Seen::Known(state), description }
+}
+
+fn add<const N: usize>(world: &World) -> [WorkspaceId; N] {
+    std::array::from_fn(|_| world.add(Machine::new()))
+}
+
+#[tokio::test]
+async fn what_differs_is_written() {
+    let world = World::new();
+    let [changed, same] = add(&world);
+    let new = WorkspaceId::try_from("ws-new00001".to_owned()).expect("an id");
+    let page = [(&changed, State::Stopped), (&same, State::Available), (&new, State::Pending)];
+    let page: Vec<_> = page.map(|(id, state)| listed(id, state)).into();
+
+    for (changed_now, again) in [(3, false), (0, true)] {
+        let pass = Listing::new(&world, vec![Some(page.clone())]).sync().await.expect("a pass");
+        let expected = Synced { listed: 3, changed: changed_now, gone: 0, is_complete: true };
+        assert_eq!(pass, expected, "again: {again}");
+    }
+    for (id, state) in [(&changed, "STOPPED"), (&same, "AVAILABLE"), (&new, "PENDING")] {
+        let item = world.item(id);
+        assert_eq!((&item["State"]["S"], &item["UserName"]["S"]), (&state.into(), &"ana".into()));
+    }
+}
+
+#[tokio::test]
+async fn what_has_left_expires_until_it_comes_back() {
+    let world = World::new();
+    let [there, left, unlisted] = add(&world);
+    let page = vec![Some(vec![listed(&there, State::Available)])];
+    for gone in [1, 0] {
+        let mut fleet = Listing::new(&world, page.clone());
+        fleet.unlisted = vec![unlisted.clone()];
+        assert_eq!(fleet.sync().await.expect("a pass").gone, gone, "it leaves once");
+        world.pass_time(Duration::minutes(15));
+    }
+    let item = world.item(&left);
+    let in_a_day = world.now() - Duration::minutes(30) + Duration::days(1);
+    assert_eq!(item["State"]["S"], "TERMINATED");
+    assert_eq!(item["ExpiresAt"]["N"], in_a_day.unix_timestamp().to_string());
+    assert_eq!(world.item(&unlisted)["State"]["S"], "AVAILABLE");
+
+    let all = [&there, &left, &unlisted].map(|id| listed(id, State::Available));
+    Listing::new(&world, vec![Some(all.into())]).sync().await.expect("a pass");
+    let item = world.item(&left);
+    assert_eq!((&item["State"]["S"], item.get("ExpiresAt")), (&"AVAILABLE".into(), None));
+}
+
+#[tokio::test]
+async fn a_listing_that_is_cut_short_or_empty_removes_nothing() {
+    let world = World::new();
+    let [there, elsewhere] = add(&world);
+    let page = || Some(vec![listed(&there, State::Available)]);
+    assert!(Listing::new(&world, vec![page(), None]).sync().await.is_err());
+    let pass = Listing::new(&world, vec![Some(vec![])]).sync().await.expect("a pass");
+    assert_eq!(pass, Synced { is_complete: true, ..Synced::default() });
+    // Its time is up after the first page.
+    let fleet = Listing::new(&world, vec![page(), Some(vec![])]);
+    let store = world.process(0).0.store;
+    let clock = || {
+        world.pass_time(Duration::minutes(14));
+        world.now()
+    };
+    let pass = Reconciler { store, clock, fleet }.sync().await.expect("a pass");
+    assert!(!pass.is_complete, "{pass:?}");
+    assert_eq!(world.item(&elsewhere)["State"]["S"], "AVAILABLE");
+}
+
+#[tokio::test]
+async fn what_is_being_rebuilt_is_not_touched() {
+    let world = World::new();
+    // Asked for before the pass, and while it runs; listed, and missing.
+    let [before, before_missing, during, during_missing, there] = add(&world);
+    assert!(world.accept(&before).await && world.accept(&before_missing).await);
+    let page = [&before, &during, &there].map(|id| listed(id, State::Stopped));
+    let mut fleet = Listing::new(&world, vec![Some(page.into())]);
+    fleet.asked_for = vec![during.clone(), during_missing.clone()];
+    let pass = fleet.sync().await.expect("a pass");
+    assert_eq!(pass, Synced { listed: 3, changed: 1, gone: 0, is_complete: true });
+    for id in [&before, &before_missing, &during, &during_missing] {
+        let item = world.item(id);
+        assert_eq!(item["State"]["S"], "REBUILDING");
+        assert!(item.get("UserName").is_none() && item.get("ExpiresAt").is_none(), "{item}");
+    }
+}
+
+/// The fleet's answer is older than what happened to the item since it was read.
+#[tokio::test]
+async fn an_answer_that_was_overtaken_changes_nothing() {
+    let world = World::new();
+    let [new_state, open, first_rebuild, other_rebuild, new] = add(&world);
+    assert!(world.accept(&other_rebuild).await);
+    world.edit(&other_rebuild, |item| {
+        item["State"]["S"] = "AVAILABLE".into();
+        let item = item.as_object_mut().expect("an item");
+        item.retain(|name, _| name != "OpenRebuild" && name != "OpenSince");
+    });
+    let store = world.process(0).0.store;
+    let ids = [&new_state, &open, &first_rebuild, &other_rebuild];
+    let mut read = Vec::new();
+    for id in ids {
+        read.push(Some(store.workspace(id).await.expect("an answer").expect("an item")));
+    }
+    read.push(None);
+    let template = world.item(&other_rebuild);
+    world.edit(&new_state, |item| item["State"]["S"] = "ERROR".into());
+    world.edit(&open, |item| item["OpenRebuild"] = serde_json::json!({ "S": "REQUESTED" }));
+    world.edit(&first_rebuild, |item| item["Rebuild"] = template["Rebuild"].clone());
+    world.edit(&other_rebuild, |item| {
+        item["Rebuild"]["M"]["Id"]["S"] = "01890000-0000-7000-8000-000000000000".into();
+    });
+    for (id, read) in ids.into_iter().chain([&new]).zip(read) {
+        let before = world.item(id);
+        let state = State::Stopped;
+        let written = store.sync(id, read.as_ref(), state, &Description::default(), None).await;
+        assert!(!written.expect("an answer"), "{before}");
+        assert_eq!(world.item(id), before);
+    }
+}

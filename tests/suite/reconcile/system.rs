@@ -1,0 +1,85 @@
+//! From the request to the record, over HTTP, with the simulated fleet.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use rebuild_workspaces::fleet::simulated::Simulated;
+use rebuild_workspaces::reconcile::Reconciler;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use crate::system::{Answer, Ask, System};
+
+const REBUILD_TIME: Duration = Duration::from_mins(20);
+
+fn json(answer: &Answer) -> Value {
+    serde_json::from_str(&answer.body).expect("JSON")
+}
+
+/// Passes a minute apart, until one more than the rebuild takes; gives the statuses on the way.
+async fn follow(system: &System, location: &str, id: &str) -> Vec<(Value, Value)> {
+    let minutes = Cell::new(0);
+    let clock = || OffsetDateTime::now_utc() + time::Duration::minutes(minutes.get());
+    let fleet = Simulated { rebuild_time: REBUILD_TIME };
+    let reconciler = Reconciler { store: system.store.clone(), fleet, clock };
+    let mut stages = vec![];
+    for minute in [None, Some(0), Some(1), Some(19), Some(21), Some(22)] {
+        if let Some(minute) = minute {
+            minutes.set(minute);
+            reconciler.follow().await.expect("a pass");
+        }
+        let rebuild = json(&system.send(&Ask::get(location)).await);
+        let body = json!({ "WorkspaceIds": [id] }).to_string();
+        let described = json(&system.send(&Ask::aws("DescribeWorkspaces", body)).await);
+        let state = described["Workspaces"][0]["State"].clone();
+        stages.push((rebuild["data"]["status"].clone(), state));
+    }
+    stages.dedup();
+    stages
+}
+
+async fn post(system: &System, ask: Ask) -> (Value, String) {
+    let answer = system.send(&ask).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    (json(&answer)["data"].clone(), answer.headers["location"].clone())
+}
+
+#[tokio::test]
+async fn a_rebuild_from_the_request_to_the_record() {
+    let system = System::start().await;
+    let id = "ws-available0001";
+    let (first, location) = post(&system, Ask::rebuild(id).with("idempotency-key", "a")).await;
+
+    let stages = follow(&system, &location, id).await;
+    let expected =
+        [("REQUESTED", "REBUILDING"), ("STARTED", "REBUILDING"), ("SUCCEEDED", "AVAILABLE")];
+    assert_eq!(stages, expected.map(|(status, state)| (status.into(), state.into())));
+
+    let history = format!("/workspaces/{id}/rebuilds");
+    let rebuilds = json(&system.send(&Ask::get(&history)).await)["data"]["rebuilds"].take();
+    let [record] = rebuilds.as_array().expect("a list").as_slice() else { panic!("{rebuilds}") };
+    assert_eq!(record["id"], first["id"]);
+    assert_eq!(record["status"], "SUCCEEDED");
+    assert_eq!(record["previous_state"], "AVAILABLE");
+    let times = ["created_at", "started_at", "ended_at"].map(|name| record[name].as_str());
+    assert!(times.iter().all(Option::is_some) && times.is_sorted(), "{record}");
+
+    let (again, _) = post(&system, Ask::rebuild(id).with("idempotency-key", "a")).await;
+    assert_eq!(again, first, "the same key is answered with the first rebuild");
+    let (second, _) = post(&system, Ask::rebuild(id)).await;
+    assert_ne!(second["id"], first["id"], "without a key it is another one");
+    let rebuilds = json(&system.send(&Ask::get(&history)).await)["data"]["rebuilds"].take();
+    assert_eq!([&rebuilds[0]["id"], &rebuilds[1]["id"]], [&second["id"], &first["id"]]);
+}
+
+#[tokio::test]
+async fn a_rebuild_that_fails() {
+    let system = System::start().await;
+    let id = "ws-stopped0001";
+    let (_, location) = post(&system, Ask::rebuild(id)).await;
+    let stages = follow(&system, &location, id).await;
+    assert_eq!(stages.last(), Some(&("FAILED".into(), "ERROR".into())));
+    let rebuild = json(&system.send(&Ask::get(&location)).await)["data"].take();
+    assert_eq!(rebuild["error"]["code"], "REBUILD_FAILED");
+    assert_eq!(rebuild["previous_state"], "STOPPED");
+}

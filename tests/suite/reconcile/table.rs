@@ -1,0 +1,121 @@
+//! What to do next, in every state of the fleet at every stage of a rebuild: the design's table,
+//! row by row.
+
+use rebuild_workspaces::fleet::Seen;
+use rebuild_workspaces::reconcile::{Step, next_step};
+use rebuild_workspaces::workspace::{Rebuild, State, Status, Timestamp};
+use strum::VariantArray;
+use time::{Duration, OffsetDateTime};
+
+use super::world::new_rebuild;
+
+/// The stages of an open rebuild.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Requested,
+    /// A pass has said that it would hand it over; nobody knows what came of it.
+    HandedOver,
+    Started,
+    /// Started, and seen REBUILDING.
+    Seen,
+}
+
+const STAGES: [Stage; 4] = [Stage::Requested, Stage::HandedOver, Stage::Started, Stage::Seen];
+
+/// Times on both sides of each limit, in seconds since the stage began.
+const AGES: [i64; 7] = [0, 299, 300, 3599, 3600, 14399, 14400];
+
+/// What to do, as a word: a step's name, or the code of an end.
+fn expected(stage: Stage, seen: Option<State>, age: i64) -> &'static str {
+    use State::{
+        AdminMaintenance, Available, Error, Impaired, Maintenance, Pending, Rebooting, Rebuilding,
+        Restoring, Starting, Stopped, Stopping, Suspended, Terminated, Terminating, Unhealthy,
+        Updating,
+    };
+    let by_limit = |limit, before, after| if age < limit { before } else { after };
+    let Some(seen) = seen else {
+        return "WORKSPACE_GONE";
+    };
+    match (seen, stage) {
+        (Terminating | Terminated, _) => "WORKSPACE_GONE",
+        (Rebuilding, Stage::Requested | Stage::HandedOver) => "start",
+        (Rebuilding, Stage::Started) => "note",
+        (Available | Stopped | Error | Unhealthy | Rebooting, Stage::Requested) => "hand over",
+        (Available | Stopped | Error | Unhealthy | Rebooting, Stage::HandedOver) => {
+            by_limit(300, "hand over", "HANDOVER_UNKNOWN")
+        }
+        (Available | Stopped | Error | Unhealthy, Stage::Started) => {
+            by_limit(300, "wait", "NOT_OBSERVED")
+        }
+        (Available | Stopped, Stage::Seen) => "SUCCEEDED",
+        (Error | Unhealthy, Stage::Seen) => "REBUILD_FAILED",
+        (Suspended, Stage::Requested) => "INVALID_STATE",
+        (Suspended, Stage::HandedOver) => "HANDOVER_UNKNOWN",
+        (
+            Pending | Starting | Stopping | Updating | Maintenance | AdminMaintenance | Restoring
+            | Impaired,
+            Stage::Requested,
+        ) => by_limit(3600, "wait", "INVALID_STATE"),
+        (
+            Pending | Starting | Stopping | Updating | Maintenance | AdminMaintenance | Restoring
+            | Impaired,
+            Stage::HandedOver,
+        ) => by_limit(3600, "wait", "HANDOVER_UNKNOWN"),
+        (_, Stage::Started | Stage::Seen) => by_limit(14400, "wait", "TIMED_OUT"),
+    }
+}
+
+fn at(stage: Stage, since: OffsetDateTime) -> Rebuild {
+    let mut rebuild = new_rebuild(since);
+    let since = Some(Timestamp::from(since));
+    match stage {
+        Stage::Requested => {}
+        Stage::HandedOver => rebuild.hand_over_at = since,
+        Stage::Started => (rebuild.status, rebuild.started_at) = (Status::Started, since),
+        Stage::Seen => {
+            (rebuild.status, rebuild.started_at) = (Status::Started, since);
+            rebuild.seen_rebuilding_at = since;
+        }
+    }
+    rebuild
+}
+
+/// The word for a step, and the state that an end gives the WorkSpace.
+fn word(step: Step) -> (String, Option<State>) {
+    match step {
+        Step::Wait => ("wait".to_owned(), None),
+        Step::HandOver => ("hand over".to_owned(), None),
+        Step::Start => ("start".to_owned(), None),
+        Step::NoteSeen => ("note".to_owned(), None),
+        Step::End(end) => {
+            let code = end.failure.map_or_else(|| "SUCCEEDED".to_owned(), |(code, _)| code);
+            (code, Some(end.state))
+        }
+    }
+}
+
+#[test]
+fn each_state_at_each_stage() {
+    let begin = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
+    let states = State::VARIANTS.iter().copied().map(Some).chain([None]);
+    for seen in states {
+        for (stage, age) in STAGES.into_iter().flat_map(|stage| AGES.map(|age| (stage, age))) {
+            let now = Timestamp::from(begin + Duration::seconds(age));
+            let step = next_step(&at(stage, begin), seen.map(Seen::Known), now);
+            let (word, state) = word(step);
+            assert_eq!(word, expected(stage, seen, age), "{seen:?}, {stage:?}, {age} s");
+            let state_of_end = state.unwrap_or(seen.unwrap_or(State::Terminated));
+            assert_eq!(state_of_end, seen.unwrap_or(State::Terminated), "{seen:?}, {stage:?}");
+        }
+    }
+}
+
+/// What this version has no name for decides nothing.
+#[test]
+fn an_unknown_state() {
+    let begin = OffsetDateTime::UNIX_EPOCH;
+    for (stage, age) in STAGES.into_iter().flat_map(|stage| AGES.map(|age| (stage, age))) {
+        let now = Timestamp::from(begin + Duration::seconds(age));
+        assert_eq!(next_step(&at(stage, begin), Some(Seen::Unknown), now), Step::Wait);
+    }
+}

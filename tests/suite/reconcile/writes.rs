@@ -1,0 +1,109 @@
+//! Each write of the reconciler, against an item that has moved on since it was read: nothing is
+//! written. One row for each condition of each write.
+
+use rebuild_workspaces::error::Error;
+use rebuild_workspaces::store::Store;
+use rebuild_workspaces::store::reconcile::End;
+use rebuild_workspaces::workspace::{Rebuild, State, Status, Timestamp, WorkspaceId};
+use serde_json::{Value, json};
+
+use super::world::{Machine, World};
+
+/// The writes.
+#[derive(Clone, Copy, Debug)]
+enum Write {
+    Claim,
+    TakeBack,
+    Start,
+    NoteSeen,
+    End,
+    Release,
+}
+
+impl Write {
+    async fn make(
+        self,
+        store: &Store,
+        id: &WorkspaceId,
+        read: &Rebuild,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let end = End { failure: None, state: State::Available };
+        match self {
+            Self::Claim => Ok(store.claim(id, read, now).await?.is_some()),
+            Self::TakeBack => store.take_back(id, read).await,
+            Self::Start => store.start(id, read, true, now).await,
+            Self::NoteSeen => store.note_seen(id, read, now).await,
+            Self::End => Ok(store.end(id, read, &end, now).await?.is_some()),
+            Self::Release => store.release(id, read).await,
+        }
+    }
+}
+
+const HAND_OVER_ID: &str = "11111111-1111-4111-8111-111111111111";
+
+const OTHER_REBUILD: Change = ("Id", "01890000-0000-7000-8000-000000000000");
+const STARTED: Change = ("Status", "STARTED");
+const ENDED: Change = ("Status", "FAILED");
+const HANDED_OVER: Change = ("HandOverId", "22222222-2222-4222-8222-222222222222");
+const SEEN: Change = ("SeenRebuildingAt", "2024-01-01T00:00:00Z");
+
+/// An open rebuild as it was read: its status, whether it was handed over.
+type Read = (Status, bool);
+/// What has changed in the item since: an attribute of the rebuild, and its value.
+type Change = (&'static str, &'static str);
+/// A write, what it goes by, and the changes after which it must not be made.
+type Row = (Write, Read, &'static [Change]);
+
+const REQUESTED: Read = (Status::Requested, false);
+const CLAIMED: Read = (Status::Requested, true);
+const RUNNING: Read = (Status::Started, true);
+const OVER: Read = (Status::Succeeded, true);
+
+#[tokio::test]
+async fn nothing_is_written_over_what_has_moved_on() {
+    let rows: &[Row] = &[
+        (Write::Claim, REQUESTED, &[OTHER_REBUILD, STARTED, ENDED, HANDED_OVER]),
+        (Write::Claim, CLAIMED, &[OTHER_REBUILD, STARTED, ENDED, HANDED_OVER]),
+        (Write::TakeBack, CLAIMED, &[OTHER_REBUILD, STARTED, ENDED, HANDED_OVER]),
+        (Write::Start, REQUESTED, &[OTHER_REBUILD, STARTED, ENDED]),
+        (Write::Start, CLAIMED, &[OTHER_REBUILD, STARTED, ENDED]),
+        (Write::NoteSeen, RUNNING, &[OTHER_REBUILD, ENDED, SEEN]),
+        (Write::End, REQUESTED, &[OTHER_REBUILD, STARTED, ENDED, HANDED_OVER]),
+        (Write::End, CLAIMED, &[OTHER_REBUILD, STARTED, ENDED, HANDED_OVER]),
+        (Write::End, RUNNING, &[OTHER_REBUILD, ENDED, SEEN]),
+        (Write::Release, OVER, &[OTHER_REBUILD, ENDED]),
+    ];
+    let world = World::new();
+    let store = world.process(0).0.store;
+    for (write, (status, is_handed_over), changes) in rows {
+        for change in [None].into_iter().chain(changes.iter().map(Some)) {
+            let id = world.add(Machine::new());
+            assert!(world.accept(&id).await);
+            world.edit(&id, |item| {
+                item["OpenRebuild"] = text(status);
+                let rebuild = &mut item["Rebuild"]["M"];
+                rebuild["Status"] = text(status);
+                if *is_handed_over {
+                    rebuild["HandOverId"] = text(HAND_OVER_ID);
+                    rebuild["HandOverAt"] = text("2024-01-01T00:00:00Z");
+                }
+            });
+            let read = world.rebuild(&id);
+            if let Some((name, value)) = change {
+                world.edit(&id, |item| item["Rebuild"]["M"][name] = text(value));
+            }
+            let before = world.item(&id);
+            let is_written = write.make(&store, &id, &read, world.now().into()).await;
+            let is_written = is_written.expect("an answer");
+            let context = format!("{write:?} of {status}, {is_handed_over}, after {change:?}");
+            assert_eq!(is_written, change.is_none(), "{context}");
+            assert_eq!(world.item(&id) != before, is_written, "{context}");
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "callers have values and references")]
+fn text(value: impl ToString) -> Value {
+    json!({ "S": value.to_string() })
+}
