@@ -303,3 +303,44 @@ async fn ends() {
     }
     races("both end it, and it is asked for again", &world, &begins, &[Event::Accept]).await;
 }
+
+/// A pass stands still before one of its calls, for each of them, while the others end the rebuild
+/// and begin with the next one; then it goes on with what it knows.
+#[tokio::test]
+async fn a_pass_that_stands_still() {
+    let world = World::new();
+    let begins = [
+        begin(&world, Machine::new(), &[(0, None), (1, Some(1))]).await,
+        begin(&world, Machine::new(), &[(0, None), (1, None), (40, Some(1))]).await,
+        begin(&world, Machine::new(), &[(0, None), (1, None), (40, Some(6))]).await,
+        begin(&world, Machine::new(), &[(0, None), (1, None), (40, Some(7))]).await,
+    ];
+    let mut races = Vec::new();
+    for (begin, calls) in begins.iter().flat_map(|begin| (1..8).map(move |calls| (begin, calls))) {
+        let id = world.restore(begin);
+        let (process, line) = world.process(1);
+        let mut pass = Pass::new(line, process.follow());
+        for _ in 1..calls {
+            if pass.next().is_some() {
+                pass.step();
+            }
+        }
+        for minutes in [0, 1, 45] {
+            world.pass_time(Duration::minutes(minutes));
+            world.pass().await;
+        }
+        assert!(world.accept(&id).await, "the first has ended");
+        world.pass().await;
+        while pass.next().is_some() {
+            pass.step();
+        }
+        drop(pass);
+        world.park(&id);
+        races.push((id, 2));
+    }
+    world.settle().await;
+    for (id, accepted) in &races {
+        assert_eq!(world.check(id, *accepted), ["SUCCEEDED", "SUCCEEDED"]);
+    }
+    println!("races, a pass stands still: {} schedules", races.len());
+}
