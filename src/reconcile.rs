@@ -19,7 +19,7 @@ use crate::workspace::{Rebuild, State, Status, Timestamp, Workspace, WorkspaceId
 /// How long a pass of `follow` works: it comes every minute.
 pub const FOLLOW_BUDGET: Duration = Duration::seconds(50);
 /// How long a pass of `sync` works: it comes every 15 minutes.
-pub const SYNC_BUDGET: Duration = Duration::minutes(13);
+pub const SYNC_BUDGET: Duration = Duration::minutes(14);
 /// How long a hand-over without an answer may be repeated: a real rebuild takes longer, and the
 /// fleet refuses a second one while it runs.
 const HAND_OVER_WINDOW: Duration = Duration::minutes(5);
@@ -71,6 +71,8 @@ pub struct Synced {
     pub changed: usize,
     /// How many WorkSpaces it found gone.
     pub gone: usize,
+    /// How many it could not bring to what the fleet says: the log says why.
+    pub failures: usize,
     /// Whether the listing was complete.
     pub is_complete: bool,
 }
@@ -90,99 +92,102 @@ pub enum Step {
     End(End),
 }
 
-/// The code of a rebuild that was handed over, with nobody knowing whether that had an effect.
-pub const HANDOVER_UNKNOWN: &str = "HANDOVER_UNKNOWN";
-
 /// What to do about an open rebuild, given what the fleet says of its WorkSpace (`None`: it is
 /// not there).
 #[must_use]
 pub fn next_step(rebuild: &Rebuild, seen: Option<Seen>, now: Timestamp) -> Step {
-    let state = match seen {
-        None | Some(Seen::Known(State::Terminating | State::Terminated)) => {
-            let state = match seen {
-                Some(Seen::Known(state)) => state,
-                Some(Seen::Unknown) | None => State::Terminated,
-            };
-            return failed("WORKSPACE_GONE", "the WorkSpace is no longer there", state);
-        }
-        Some(Seen::Unknown) => return Step::Wait,
-        Some(Seen::Known(state)) => state,
+    let (state, kind) = match seen {
+        None => (State::Terminated, Kind::Gone),
+        Some(Seen::Known(state)) => (state, kind(state)),
+        // Left as it was before, the WorkSpace can be asked for again; the fleet refuses what it must.
+        Some(Seen::Unknown) => (rebuild.previous_state.unwrap_or(State::Error), Kind::Passing),
     };
+    if kind == Kind::Gone {
+        return failed("WORKSPACE_GONE", "the WorkSpace is no longer there", state);
+    }
     match (rebuild.status, rebuild.hand_over_at, rebuild.started_at) {
         (Status::Started, _, Some(started_at)) => {
-            next_of_started(rebuild, state, now.since(started_at))
+            next_of_started(rebuild, state, kind, now.since(started_at))
         }
-        (_, Some(hand_over_at), _) => next_of_handed_over(state, now.since(hand_over_at)),
-        (_, None, _) => next_of_requested(state, now.since(rebuild.created_at)),
+        (_, Some(hand_over_at), _) => next_of_handed_over(state, kind, now.since(hand_over_at)),
+        (_, None, _) => next_of_requested(state, kind, now.since(rebuild.created_at)),
     }
 }
 
-fn next_of_requested(state: State, age: Duration) -> Step {
-    let invalid = || {
-        let message = "the WorkSpace's state did not allow a rebuild when it was to be handed over";
-        failed("INVALID_STATE", message, state)
-    };
-    match kind(state) {
-        Kind::Rebuildable { .. } => Step::HandOver,
+fn next_of_requested(state: State, kind: Kind, age: Duration) -> Step {
+    match kind {
+        Kind::Well | Kind::Ill | Kind::Rebooting => Step::HandOver,
         Kind::Rebuilding => Step::Start,
         Kind::Passing if age < PASSING_STATE_LIMIT => Step::Wait,
-        Kind::Passing | Kind::Suspended => invalid(),
+        Kind::Passing | Kind::Stuck | Kind::Gone => {
+            let message =
+                "the WorkSpace's state did not allow a rebuild when it was to be handed over";
+            failed("INVALID_STATE", message, state)
+        }
     }
 }
 
 /// An earlier pass was about to hand it over, and died or got no answer.
-fn next_of_handed_over(state: State, age: Duration) -> Step {
-    let unknown = || {
-        let message = "the rebuild was handed over, and it is not known whether that had an effect";
-        failed(HANDOVER_UNKNOWN, message, state)
-    };
-    match kind(state) {
+fn next_of_handed_over(state: State, kind: Kind, age: Duration) -> Step {
+    match kind {
         Kind::Rebuilding => Step::Start,
-        Kind::Rebuildable { .. } if age < HAND_OVER_WINDOW => Step::HandOver,
+        Kind::Well | Kind::Ill | Kind::Rebooting if age < HAND_OVER_WINDOW => Step::HandOver,
         Kind::Passing if age < PASSING_STATE_LIMIT => Step::Wait,
-        Kind::Rebuildable { .. } | Kind::Passing | Kind::Suspended => unknown(),
+        Kind::Well | Kind::Ill | Kind::Rebooting | Kind::Passing | Kind::Stuck | Kind::Gone => {
+            let message =
+                "the rebuild was handed over, and it is not known whether that had an effect";
+            failed("HANDOVER_UNKNOWN", message, state)
+        }
     }
 }
 
-fn next_of_started(rebuild: &Rebuild, state: State, age: Duration) -> Step {
+fn next_of_started(rebuild: &Rebuild, state: State, kind: Kind, age: Duration) -> Step {
     let was_seen = rebuild.seen_rebuilding_at.is_some();
-    match kind(state) {
+    match kind {
         Kind::Rebuilding if !was_seen => Step::NoteSeen,
-        Kind::Rebuildable { is_settled: Some(is_well) } if was_seen && is_well => {
-            Step::End(End { failure: None, state })
-        }
-        Kind::Rebuildable { is_settled: Some(_) } if was_seen => {
+        Kind::Well if was_seen => Step::End(End { failure: None, state }),
+        Kind::Ill if was_seen => {
             failed("REBUILD_FAILED", "the fleet could not rebuild the WorkSpace", state)
         }
-        Kind::Rebuildable { is_settled: Some(_) } if age >= OBSERVATION_WINDOW => {
+        Kind::Well | Kind::Ill if age >= OBSERVATION_WINDOW => {
             let message = "the fleet took the rebuild, and was not seen rebuilding the WorkSpace";
             failed("NOT_OBSERVED", message, state)
         }
         _ if age >= REBUILD_LIMIT => {
             failed("TIMED_OUT", "the rebuild was still running after 4 hours", state)
         }
-        Kind::Rebuilding | Kind::Rebuildable { .. } | Kind::Passing | Kind::Suspended => Step::Wait,
+        Kind::Well
+        | Kind::Ill
+        | Kind::Rebooting
+        | Kind::Rebuilding
+        | Kind::Passing
+        | Kind::Stuck
+        | Kind::Gone => Step::Wait,
     }
 }
 
-/// What a state means for a rebuild of a WorkSpace that is there.
+/// What a state means for a rebuild.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// It may be rebuilt; `is_settled`: not about to become another state, and well or not.
-    Rebuildable {
-        is_settled: Option<bool>,
-    },
+    /// It may be rebuilt, or has been.
+    Well,
+    /// It may be rebuilt, or a rebuild of it has failed.
+    Ill,
+    /// It may be rebuilt, and is about to be in another state.
+    Rebooting,
     Rebuilding,
     /// It becomes another state by itself.
     Passing,
     /// It does not.
-    Suspended,
+    Stuck,
+    Gone,
 }
 
 fn kind(state: State) -> Kind {
     match state {
-        State::Available | State::Stopped => Kind::Rebuildable { is_settled: Some(true) },
-        State::Error | State::Unhealthy => Kind::Rebuildable { is_settled: Some(false) },
-        State::Rebooting => Kind::Rebuildable { is_settled: None },
+        State::Available | State::Stopped => Kind::Well,
+        State::Error | State::Unhealthy => Kind::Ill,
+        State::Rebooting => Kind::Rebooting,
         State::Rebuilding => Kind::Rebuilding,
         State::Pending
         | State::Starting
@@ -192,8 +197,8 @@ fn kind(state: State) -> Kind {
         | State::AdminMaintenance
         | State::Restoring
         | State::Impaired => Kind::Passing,
-        // A WorkSpace that is being terminated is gone before anybody asks for its kind.
-        State::Suspended | State::Terminating | State::Terminated => Kind::Suspended,
+        State::Suspended => Kind::Stuck,
+        State::Terminating | State::Terminated => Kind::Gone,
     }
 }
 
@@ -250,6 +255,10 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
     async fn follow_chunk(&self, chunk: &[Open], deadline: OffsetDateTime, pass: &mut Followed) {
         let mut workspaces = Vec::new();
         for open in chunk {
+            if (self.clock)() >= deadline {
+                pass.is_complete = false;
+                return;
+            }
             match self.store.workspace(&open.workspace_id).await {
                 // The index lags: by now the rebuild may be over.
                 Ok(workspace) => workspaces
@@ -293,7 +302,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         let id = &workspace.workspace_id;
         if !rebuild.status.is_open() {
             // A pass decided how it ended, and died before it had said so everywhere.
-            return self.close(id, rebuild).await;
+            return self.close(id, rebuild, pass).await;
         }
         match next_step(rebuild, seen, self.now()) {
             Step::Wait => Ok(()),
@@ -377,20 +386,27 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         end: &End,
         pass: &mut Followed,
     ) -> Result<(), Error> {
-        let Some(ended) = self.store.end(id, rebuild, end, self.now()).await? else {
-            return Ok(());
-        };
-        pass.ended += 1;
-        info!(
-            workspace_id = id.as_str(), rebuild_id = %ended.id, status = %ended.status,
-            code = ended.error_code, "rebuild ended"
-        );
-        self.close(id, &ended).await
+        match self.store.end(id, rebuild, end, self.now()).await? {
+            Some(ended) => self.close(id, &ended, pass).await,
+            None => Ok(()),
+        }
     }
 
-    async fn close(&self, id: &WorkspaceId, ended: &Rebuild) -> Result<(), Error> {
+    async fn close(
+        &self,
+        id: &WorkspaceId,
+        ended: &Rebuild,
+        pass: &mut Followed,
+    ) -> Result<(), Error> {
         self.store.record_end(id, ended).await?;
-        self.store.release(id, ended).await.map(drop)
+        if self.store.release(id, ended).await? {
+            pass.ended += 1;
+            info!(
+                workspace_id = id.as_str(), rebuild_id = %ended.id, status = %ended.status,
+                code = ended.error_code, "rebuild ended"
+            );
+        }
+        Ok(())
     }
 
     /// One pass over the whole fleet: the table learns what the fleet says, but for WorkSpaces
@@ -398,25 +414,29 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
     /// written, so that an answer that was overtaken changes nothing.
     ///
     /// # Errors
-    /// If the table or the fleet can't be read, or an item can't be written.
+    /// If the table or the fleet can't be read. What goes wrong with one WorkSpace is logged and
+    /// counted, and keeps none of the others waiting.
     pub async fn sync(&self) -> Result<Synced, Error> {
         let begin = self.now();
         let (table, unreadable) = self.store.all_workspaces().await?;
         if unreadable > 0 {
             error!(unreadable, "items that are no WorkSpace");
         }
+        let mut pass = Synced { failures: unreadable, ..Synced::default() };
         let table: HashMap<_, _> = table
             .into_iter()
             .map(|workspace| (workspace.workspace_id.clone(), workspace))
             .collect();
-        let mut pass = Synced::default();
         let mut listed = HashSet::new();
         let mut token = None;
         loop {
             let (page, next) = self.fleet.list(token).await.map_err(Error::Internal)?;
             for workspace in page {
                 let read = table.get(&workspace.workspace_id);
-                pass.changed += usize::from(self.sync_one(read, &workspace).await?);
+                match self.sync_one(read, &workspace).await {
+                    Ok(is_changed) => pass.changed += usize::from(is_changed),
+                    Err(error) => pass.fail(&workspace.workspace_id, &error),
+                }
                 listed.insert(workspace.workspace_id);
             }
             token = next;
@@ -431,7 +451,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
                 let is_listed = listed.contains(&workspace.workspace_id);
                 !is_listed && workspace.open_rebuild.is_none() && workspace.expires_at.is_none()
             });
-            pass.gone = self.sync_missing(&missing.collect::<Vec<_>>()).await?;
+            self.sync_missing(&missing.collect::<Vec<_>>(), &mut pass).await?;
         }
         Ok(pass)
     }
@@ -454,23 +474,28 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
 
     /// A listing may miss one that is there: only one that the fleet doesn't know by its id
     /// either has left.
-    async fn sync_missing(&self, missing: &[Workspace]) -> Result<usize, Error> {
-        let mut gone = 0;
+    async fn sync_missing(&self, missing: &[Workspace], pass: &mut Synced) -> Result<(), Error> {
         for chunk in missing.chunks(IDS_PER_CALL) {
             let now = self.now();
             let there = self.fleet.describe(chunk, now).await.map_err(Error::Internal)?;
             for workspace in chunk.iter().filter(|one| !there.contains_key(&one.workspace_id)) {
-                let Workspace { workspace_id, description, .. } = workspace;
-                let expires_at = Some(now + KEPT_AFTER_LEAVING);
-                let state = State::Terminated;
+                let Workspace { workspace_id: id, description, .. } = workspace;
+                let gone = Some(now + KEPT_AFTER_LEAVING);
                 let store = &self.store;
-                let is_written = store
-                    .sync(workspace_id, Some(workspace), state, description, expires_at)
-                    .await?;
-                gone += usize::from(is_written);
+                match store.sync(id, Some(workspace), State::Terminated, description, gone).await {
+                    Ok(is_written) => pass.gone += usize::from(is_written),
+                    Err(error) => pass.fail(id, &error),
+                }
             }
         }
-        Ok(gone)
+        Ok(())
+    }
+}
+
+impl Synced {
+    fn fail(&mut self, id: &WorkspaceId, error: &Error) {
+        error!(workspace_id = id.as_str(), error = %causes(error), "a WorkSpace was not synced");
+        self.failures += 1;
     }
 }
 

@@ -132,7 +132,6 @@ impl Service {
     async fn rebuild(&self, request: RebuildRequest) -> Result<Outcome, Error> {
         let now = OffsetDateTime::now_utc();
         let id = RebuildId::new(now);
-        let has_key = request.idempotency_key.is_some();
         let rebuild = Rebuild {
             id,
             created_at: now.into(),
@@ -165,9 +164,6 @@ impl Service {
                 created_at: first.created_at,
                 is_replay: true,
             }),
-            Err(Error::OutcomeUnknown { source, .. }) => {
-                Err(Error::OutcomeUnknown { has_key, source })
-            }
             Err(error) => Err(error),
         }
     }

@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 
 use crate::config::never_sent;
 use crate::error::{Cause, Error};
-use crate::workspace::{Rebuild, RebuildId, State, Status, Workspace, WorkspaceId};
+use crate::workspace::{IdempotencyKey, Rebuild, RebuildId, State, Status, Workspace, WorkspaceId};
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -129,10 +129,15 @@ impl Store {
             return Ok(Acceptance::Accepted);
         };
         match condition_failure(&error).map(|failure| failure.item.clone()) {
-            Some(Some(item)) => refused(workspace_of(item)?, rebuild),
+            Some(Some(item)) => match workspace_of(item) {
+                Ok(workspace) => refused(workspace, rebuild),
+                Err(_) if ambiguity.noted() => Err(outcome_unknown(error, rebuild)),
+                Err(unreadable) => Err(unreadable),
+            },
             // There was nothing for the write to land on.
             Some(None) if !ambiguity.noted() => Err(Error::WorkspaceNotFound(id.clone())),
-            Some(None) | None => Err(write_fault(error, &ambiguity)),
+            Some(None) | None if ambiguity.noted() => Err(outcome_unknown(error, rebuild)),
+            Some(None) | None => Err(read_fault(error)),
         }
     }
 
@@ -359,7 +364,7 @@ impl Index<'_> {
         match (self.range, range) {
             (None, None) => {}
             (Some((name, wanted)), Some(range))
-                if !range.is_empty() && wanted.is_none_or(|wanted| wanted == range) =>
+                if is_user_name(range) && wanted.is_none_or(|wanted| wanted == range) =>
             {
                 start.extend([key(name, range)]);
             }
@@ -367,6 +372,11 @@ impl Index<'_> {
         }
         Ok(start)
     }
+}
+
+/// 1 to 63 characters (API model); DynamoDB refuses a longer key with an error of its own.
+fn is_user_name(text: &str) -> bool {
+    (1..=63).contains(&text.chars().count())
 }
 
 fn bad_token() -> Error {
@@ -436,17 +446,10 @@ impl Intercept for Ambiguity {
     }
 }
 
-/// A failed write: unknown if any attempt was ambiguous, else a failed request like any other.
-fn write_fault<E>(error: SdkError<E>, ambiguity: &Ambiguity) -> Error
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-{
-    if ambiguity.noted() {
-        // The service knows whether the client gave a key.
-        Error::OutcomeUnknown { has_key: false, source: error.into() }
-    } else {
-        read_fault(error)
-    }
+/// A write of which an attempt may have landed, and none settled that.
+fn outcome_unknown(error: SdkError<UpdateItemError>, rebuild: &Rebuild) -> Error {
+    let has_key = rebuild.idempotency_key != IdempotencyKey::from(rebuild.id);
+    Error::OutcomeUnknown { has_key, source: error.into() }
 }
 
 /// A failed request that has changed nothing.

@@ -42,10 +42,11 @@ async fn answer(
     let (head, body) = request.into_parts();
     // API Gateway sends no event with such a host, and lambda_http can't take one.
     if !head.headers.get_all(header::HOST).iter().all(is_host) {
-        return gateway_error(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", "Invalid request");
+        let message = "Invalid request parameters: API Gateway could not take the request";
+        return gateway_error(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message);
     }
     let Ok(body) = to_bytes(body, PAYLOAD_LIMIT).await else {
-        let message = "The request is too large";
+        let message = "the body is larger than 16 KiB";
         return gateway_error(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message);
     };
     let event = event(&head, &String::from_utf8_lossy(&body), client);
@@ -147,9 +148,10 @@ fn to_http(response: &Value) -> Response {
     builder.body(Body::from(body)).expect("the function's headers are headers")
 }
 
-/// An answer of the gateway itself: always in the envelope, with a fixed text.
+/// An answer of the gateway itself: always in the envelope, with the template's fixed text.
 fn gateway_error(status: StatusCode, code: &str, message: &str) -> Response {
     let error = format!(r#"{{"code":"{code}","message":"{message}"}}"#);
     let body = format!(r#"{{"success":false,"error":{error}}}"#);
-    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (status, headers, body).into_response()
 }

@@ -65,14 +65,19 @@ async fn follow(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error>
         complete = is_complete,
         "pass"
     );
-    match failures {
-        0 => Ok(()),
-        _ => Err(format!("{failures} rebuilds could not be moved on").into()),
-    }
+    whole(is_complete, failures)
 }
 
 async fn sync(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error> {
-    let Synced { listed, changed, gone, is_complete } = reconciler.sync().await?;
-    info!(schedule = "sync", listed, changed, gone, complete = is_complete, "pass");
-    Ok(())
+    let Synced { listed, changed, gone, failures, is_complete } = reconciler.sync().await?;
+    info!(schedule = "sync", listed, changed, gone, failures, complete = is_complete, "pass");
+    whole(is_complete, failures)
+}
+
+fn whole(is_complete: bool, failures: usize) -> Result<(), Error> {
+    match (is_complete, failures) {
+        (true, 0) => Ok(()),
+        (true, _) => Err(format!("{failures} WorkSpaces could not be moved on").into()),
+        (false, _) => Err("the pass ran out of time".into()),
+    }
 }

@@ -52,8 +52,7 @@ impl Fleet for Amazon {
             let request = self.client.describe_workspaces().set_workspace_ids(Some(ids.clone()));
             let page = request.set_next_token(token).send().await?;
             for workspace in page.workspaces.unwrap_or_default() {
-                let listed = listed(workspace)?;
-                seen.insert(listed.workspace_id, listed.state);
+                seen.extend(listed(workspace).map(|listed| (listed.workspace_id, listed.state)));
             }
             token = page.next_token;
             if token.is_none() {
@@ -87,7 +86,7 @@ impl Fleet for Amazon {
         let request = self.client.describe_workspaces().set_next_token(token);
         let page = request.send().await?;
         let workspaces = page.workspaces.unwrap_or_default();
-        let listed = workspaces.into_iter().map(listed).collect::<Result<_, _>>()?;
+        let listed = workspaces.into_iter().filter_map(listed).collect();
         Ok((listed, page.next_token))
     }
 }
@@ -95,14 +94,25 @@ impl Fleet for Amazon {
 /// A 4xx is a refusal, but for throttling; anything else than a call that was never sent may
 /// have had its effect.
 fn not_rebuilt(error: SdkError<RebuildWorkspacesError>) -> NotRebuilt {
-    const THROTTLED: [&str; 4] =
-        ["ThrottlingException", "Throttling", "RequestLimitExceeded", "TooManyRequestsException"];
+    const THROTTLED: [&str; 8] = [
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    ];
     let code = error.code().unwrap_or_default().to_owned();
     let status = error.raw_response().map(Response::status);
     match &error {
         SdkError::ConstructionFailure(_) => NotRebuilt::NotTaken(error.into()),
         SdkError::DispatchFailure(_) if never_sent(&error) => NotRebuilt::NotTaken(error.into()),
-        SdkError::ServiceError(_) if THROTTLED.contains(&code.as_str()) => {
+        SdkError::ServiceError(_)
+            if THROTTLED.contains(&code.as_str())
+                || status.is_some_and(|status| status.as_u16() == 429) =>
+        {
             NotRebuilt::NotTaken(error.into())
         }
         SdkError::ServiceError(_) if status.is_some_and(StatusCode::is_client_error) => {
@@ -118,25 +128,28 @@ fn refused(code: String) -> NotRebuilt {
     NotRebuilt::Refused { code }
 }
 
-fn listed(workspace: aws_sdk_workspaces::types::Workspace) -> Result<Listed, Cause> {
-    let id = workspace.workspace_id.unwrap_or_default();
+/// A WorkSpace of an answer; `None` without an id that is one. An empty string is as good as no
+/// member, and DynamoDB takes none in the key of an index.
+fn listed(workspace: aws_sdk_workspaces::types::Workspace) -> Option<Listed> {
+    let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let workspace_id = WorkspaceId::try_from(workspace.workspace_id.unwrap_or_default()).ok()?;
     let state = workspace.state.as_ref().map(WorkspaceState::as_str).unwrap_or_default();
-    Ok(Listed {
-        workspace_id: WorkspaceId::try_from(id)?,
+    Some(Listed {
+        workspace_id,
         state: state.parse().map_or(Seen::Unknown, Seen::Known),
         description: Description {
-            directory_id: workspace.directory_id,
-            user_name: workspace.user_name,
-            ip_address: workspace.ip_address,
-            bundle_id: workspace.bundle_id,
-            subnet_id: workspace.subnet_id,
-            error_message: workspace.error_message,
-            error_code: workspace.error_code,
-            computer_name: workspace.computer_name,
-            volume_encryption_key: workspace.volume_encryption_key,
+            directory_id: some(workspace.directory_id),
+            user_name: some(workspace.user_name),
+            ip_address: some(workspace.ip_address),
+            bundle_id: some(workspace.bundle_id),
+            subnet_id: some(workspace.subnet_id),
+            error_message: some(workspace.error_message),
+            error_code: some(workspace.error_code),
+            computer_name: some(workspace.computer_name),
+            volume_encryption_key: some(workspace.volume_encryption_key),
             user_volume_encryption_enabled: workspace.user_volume_encryption_enabled,
             root_volume_encryption_enabled: workspace.root_volume_encryption_enabled,
-            workspace_name: workspace.workspace_name,
+            workspace_name: some(workspace.workspace_name),
             workspace_properties: workspace.workspace_properties.map(properties),
         },
     })

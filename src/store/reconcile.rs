@@ -13,6 +13,7 @@
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use tracing::error;
 use uuid::Uuid;
 
 use super::{
@@ -73,9 +74,11 @@ impl Store {
                 .await
                 .map_err(read_fault)?;
             for item in output.items.unwrap_or_default() {
-                let since = text(&item, "OpenSince")?.to_owned();
-                let since = Timestamp::try_from(since).map_err(internal)?;
-                open.push(Open { workspace_id: id_of(&item)?, since });
+                // One that can't be read keeps none of the others waiting.
+                match open_of(&item) {
+                    Ok(rebuild) => open.push(rebuild),
+                    Err(error) => error!(%error, "an open rebuild that can't be read"),
+                }
             }
             start = output.last_evaluated_key;
             if start.is_none() {
@@ -203,7 +206,7 @@ impl Store {
         item.remove("Id");
         item.extend([key("WorkspaceId", id), key("RebuildId", ended.id)]);
         let request = self.client.put_item().table_name(&self.rebuilds).set_item(Some(item));
-        request.send().await.map_err(read_fault)?;
+        request.send().await.map_err(internal)?;
         Ok(())
     }
 
@@ -337,6 +340,12 @@ impl Store {
 /// No rebuild is open, and the state is the one that was read.
 const UNCHANGED: &str = "attribute_not_exists(OpenRebuild) AND #State = :state";
 
+fn open_of(item: &Item) -> Result<Open, Error> {
+    let since = text(item, "OpenSince")?.to_owned();
+    let since = Timestamp::try_from(since).map_err(internal)?;
+    Ok(Open { workspace_id: id_of(item)?, since })
+}
+
 /// That nobody has been about to hand a rebuild over since it was read.
 fn same_hand_over(rebuild: &Rebuild) -> &'static str {
     match rebuild.hand_over_id {
@@ -362,6 +371,7 @@ async fn send(request: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOutpu
     match request.send().await {
         Ok(output) => Ok(Some(output)),
         Err(error) if condition_failure(&error).is_some() => Ok(None),
-        Err(error) => Err(read_fault(error)),
+        // Made or not: the next pass finds things as they are.
+        Err(error) => Err(internal(error)),
     }
 }

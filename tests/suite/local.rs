@@ -232,7 +232,15 @@ async fn a_bad_host_is_a_bad_request() {
     for host in ["a b", "[", "localhost:999999", "localhost:x", "a/b", "a\\b", "a@b", "%", ""] {
         let (status, body) = answered(host).await;
         assert_eq!(status, "HTTP/1.1 400 Bad Request", "{host}");
-        assert_eq!(body, Answer::failure(400, "VALIDATION_ERROR", "Invalid request").body);
+        assert_eq!(
+            body,
+            Answer::failure(
+                400,
+                "VALIDATION_ERROR",
+                "Invalid request parameters: API Gateway could not take the request"
+            )
+            .body
+        );
     }
     for host in ["localhost", "127.0.0.1:9000", "[::1]", "[::1]:9000", "example.com"] {
         assert_eq!(answered(host).await.0, "HTTP/1.1 404 Not Found", "{host}");

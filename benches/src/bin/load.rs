@@ -1,0 +1,96 @@
+//! A sustained load on the local run, by `wrk`: requests a second, p50 and p99 of what is
+//! accepted, refused and looked at. The embedded database shares the machine with all of it, so
+//! the figures say that nothing breaks and nothing piles up, not how fast Lambda is.
+
+use std::error::Error;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use rebuild_workspaces::config::Config;
+
+const THREADS: usize = 2;
+/// WorkSpaces to rebuild for each of `wrk`'s threads: more than it gets through.
+const WORKSPACES: usize = 30_000;
+const DURATION: &str = "10s";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let product = benches.parent().ok_or("benches/ has a parent")?;
+    if Command::new("wrk").arg("-v").output().is_err() {
+        return Err("this needs wrk (Debian: apt-get install wrk)".into());
+    }
+    let build = ["build", "--release", "--example", "local"];
+    if !Command::new("cargo").args(build).current_dir(product).status()?.success() {
+        return Err("the local run does not build".into());
+    }
+    let mut local = Command::new(product.join("target/release/examples/local"))
+        .args(["--port", "0", "--dynamodb-port", "0", "--rebuild-seconds", "3600"])
+        .env("RUST_LOG", "error")
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let measured = measure(&mut local, benches).await;
+    local.kill()?;
+    local.wait()?;
+    measured
+}
+
+async fn measure(local: &mut Child, benches: &Path) -> Result<(), Box<dyn Error>> {
+    let mut lines = BufReader::new(local.stdout.take().ok_or("no output")?).lines();
+    let mut after = |start: &str| -> Result<String, Box<dyn Error>> {
+        let line = lines.next().ok_or("the local run has ended")??;
+        let rest = line.strip_prefix(start).and_then(|rest| rest.split(' ').next());
+        Ok(rest.ok_or(line.as_str())?.to_owned())
+    };
+    let (api, dynamodb) = (after("Listening on ")?, after("DynamoDB on ")?);
+    fill(&dynamodb).await?;
+    println!(
+        "| {THREADS} threads, 32 connections, {DURATION} each | requests/s | p50 ms | p99 ms | errors |\n|---|---|---|---|---|"
+    );
+    for kind in ["accepted", "refused", "get"] {
+        let wrk = Command::new("wrk")
+            .args(["-t", &THREADS.to_string(), "-c", "32", "-d", DURATION, "-s"])
+            .arg(benches.join("load.lua"))
+            .args([&api, "--", kind])
+            .stderr(Stdio::piped())
+            .output()?;
+        let wrong = String::from_utf8(wrk.stderr)?;
+        if !wrong.is_empty() {
+            return Err(format!("{kind}: {wrong}").into());
+        }
+        let output = String::from_utf8(wrk.stdout)?;
+        let row = output.lines().find(|line| line.starts_with('|'));
+        println!("| {kind} {}", row.ok_or(output.as_str())?);
+    }
+    Ok(())
+}
+
+/// Puts the WorkSpaces into the table that are to be rebuilt.
+async fn fill(dynamodb: &str) -> Result<(), Box<dyn Error>> {
+    let config = Config::from_lookup(|name| match name {
+        "AWS_ENDPOINT_URL_DYNAMODB" => Some(dynamodb.to_owned()),
+        "AWS_CA_BUNDLE" | "SSL_CERT_FILE" => None,
+        _ => Some("local".to_owned()),
+    })?;
+    let client: Client = config.dynamodb();
+    let ids: Vec<_> = (0..THREADS)
+        .flat_map(|thread| {
+            (1..=WORKSPACES).map(move |number| format!("ws-load{thread:02}{number:07}"))
+        })
+        .collect();
+    for batch in ids.chunks(25) {
+        let put = |id: &String| {
+            let put = PutRequest::builder()
+                .item("WorkspaceId", AttributeValue::S(id.clone()))
+                .item("State", AttributeValue::S("AVAILABLE".into()))
+                .build();
+            Ok(WriteRequest::builder().put_request(put?).build())
+        };
+        let items = batch.iter().map(put).collect::<Result<_, Box<dyn Error>>>()?;
+        client.batch_write_item().request_items("workspaces", items).send().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! One process, one connection, many requests, to count instructions: `warm function 100` takes
+//! an event's JSON to the response's; `warm lambda_http 100` does so with a function that does
+//! nothing; `warm call 100` makes the function's DynamoDB call and no more; `warm sdk 100` the
+//! same with the SDK as it comes.
+
+use std::convert::Infallible;
+
+use aws_config::BehaviorVersion;
+use aws_sdk_dynamodb::Client;
+use benches::{event, update_item};
+use lambda_http::request::LambdaRequest;
+use lambda_http::{Adapter, Context, Error, LambdaEvent, Service as _, service_fn};
+use rebuild_workspaces::config::{Config, init_logging, warm_up};
+use rebuild_workspaces::http::handle;
+use rebuild_workspaces::service::Service;
+use rebuild_workspaces::store::Store;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let mut arguments = std::env::args().skip(1);
+    let what = arguments.next().ok_or("what?")?;
+    let times: u32 = arguments.next().ok_or("how many?")?.parse()?;
+    init_logging();
+    let config = Config::from_env()?;
+    let client = match what.as_str() {
+        "sdk" => Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await),
+        _ => config.dynamodb(),
+    };
+    warm_up(&client, &config.workspaces_table).await;
+    let store = Store::new(client.clone(), config.workspaces_table, config.rebuilds_table);
+    let service = Service::new(store);
+    let event = event()?;
+    for _ in 0..times {
+        let answer = match what.as_str() {
+            "function" => {
+                let event: LambdaEvent<LambdaRequest> =
+                    LambdaEvent::new(serde_json::from_str(&event)?, Context::default());
+                let function = service_fn(async |request| {
+                    Ok::<_, Infallible>(handle(&service, request).await)
+                });
+                serde_json::to_string(&Adapter::from(function).call(event).await?)?
+            }
+            "lambda_http" => {
+                let event: LambdaEvent<LambdaRequest> =
+                    LambdaEvent::new(serde_json::from_str(&event)?, Context::default());
+                let nothing = service_fn(async |_| Ok::<_, Infallible>("202"));
+                serde_json::to_string(&Adapter::from(nothing).call(event).await?)?
+            }
+            _ => {
+                update_item(&client).send().await?;
+                "202".into()
+            }
+        };
+        assert!(answer.contains("202"), "not accepted: {answer}");
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! What the compared programs have in common: the request that accepting a rebuild comes to.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+
+/// The function's own UpdateItem for `events/accepted.json`, made directly.
+pub fn update_item(client: &Client) -> UpdateItemFluentBuilder {
+    let text = |value: &str| AttributeValue::S(value.into());
+    let rebuild = HashMap::from(
+        [
+            ("Id", "019ab0c1-7d1e-7c3a-9a57-0d8b5f1c2e3f"),
+            ("CreatedAt", "2025-01-01T00:00:00Z"),
+            ("Status", "REQUESTED"),
+            ("IdempotencyKey", "ticket-4711"),
+            ("RequestedBy", "arn:aws:iam::123456789012:user/operator"),
+            ("SourceIp", "203.0.113.7"),
+            ("RequestId", "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"),
+            ("Reason", "ticket 4711"),
+        ]
+        .map(|(name, value)| (name.to_owned(), text(value))),
+    );
+    let mut request = client
+        .update_item()
+        .table_name("workspaces")
+        .key("WorkspaceId", text("ws-0a1b2c3d4"))
+        .update_expression(
+            "SET PreviousState = #State, #State = :rebuilding, #Rebuild = :rebuild, \
+             OpenRebuild = :requested, OpenSince = :now",
+        )
+        .condition_expression(
+            "#State IN (:available, :error, :unhealthy, :stopped, :rebooting) \
+             AND attribute_not_exists(OpenRebuild) \
+             AND (attribute_not_exists(#Rebuild.IdempotencyKey) \
+             OR #Rebuild.IdempotencyKey <> :key)",
+        )
+        .expression_attribute_names("#State", "State")
+        .expression_attribute_names("#Rebuild", "Rebuild")
+        .expression_attribute_values(":rebuild", AttributeValue::M(rebuild))
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    for (name, value) in [
+        (":rebuilding", "REBUILDING"),
+        (":requested", "REQUESTED"),
+        (":now", "2025-01-01T00:00:00Z"),
+        (":key", "ticket-4711"),
+        (":available", "AVAILABLE"),
+        (":error", "ERROR"),
+        (":unhealthy", "UNHEALTHY"),
+        (":stopped", "STOPPED"),
+        (":rebooting", "REBOOTING"),
+    ] {
+        request = request.expression_attribute_values(name, text(value));
+    }
+    request
+}
+
+/// `events/accepted.json` as API Gateway sends it: without white space.
+///
+/// # Errors
+/// If it is not JSON.
+pub fn event() -> serde_json::Result<String> {
+    let event: serde_json::Value =
+        serde_json::from_str(include_str!("../../events/accepted.json"))?;
+    Ok(event.to_string())
+}

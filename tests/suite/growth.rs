@@ -1,0 +1,129 @@
+//! A fleet grows: each operation still makes the same requests to DynamoDB, which cost the same.
+
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_dynamodb::config::interceptors::{
+    AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
+};
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use aws_smithy_types::body::SdkBody;
+use serde_json::{Value, json};
+
+use crate::system::{Ask, System};
+
+/// The directory and the bundle of the whole fleet.
+const DIRECTORY: &str = "d-0123456789";
+const BUNDLE: &str = "wsb-growth001";
+
+#[tokio::test]
+async fn ten_thousand_workspaces_cost_what_ten_do() {
+    let small = costs(10).await;
+    let large = costs(10_000).await;
+    assert_eq!(small, large);
+    // Accepting is one request, of one unit of the table and one of the index of open rebuilds.
+    assert_eq!(small[0], ("accepted", vec![("UpdateItem".to_owned(), json!(2.0))]));
+}
+
+/// A request to DynamoDB, and the units that it consumed.
+type Cost = (String, Value);
+
+/// What each operation costs: the units of its requests to DynamoDB.
+async fn costs(fleet: usize) -> Vec<(&'static str, Vec<Cost>)> {
+    let units = Units::default();
+    let system = System::start_with(|client| client.interceptor(units.clone())).await;
+    fill(&system, fleet).await;
+    let id = workspace_id(0);
+    let describe = |query: Value| Ask::aws("DescribeWorkspaces", query.to_string());
+    let ids: Vec<_> = (0..10).map(workspace_id).collect();
+    let asks = [
+        ("accepted", Ask::rebuild(&id)),
+        ("refused", Ask::rebuild(&id)),
+        ("unknown", Ask::rebuild("ws-nobodyhasthis")),
+        ("state", Ask::get(&format!("/workspaces/{id}"))),
+        ("history", Ask::get(&format!("/workspaces/{id}/rebuilds"))),
+        ("by id", describe(json!({ "WorkspaceIds": ids }))),
+        ("by user", describe(json!({ "DirectoryId": DIRECTORY, "UserName": "user-3" }))),
+        ("by directory", describe(json!({ "DirectoryId": DIRECTORY, "Limit": 5 }))),
+        ("by bundle", describe(json!({ "BundleId": BUNDLE, "Limit": 5 }))),
+        ("all", describe(json!({ "Limit": 5 }))),
+    ];
+    let mut costs = vec![];
+    for (name, ask) in asks {
+        let answer = system.send(&ask).await;
+        assert!(answer.status < 500, "{name}: {answer:?}");
+        costs.push((name, std::mem::take(&mut *units.0.lock().expect("no panic"))));
+    }
+    costs
+}
+
+fn workspace_id(number: usize) -> String {
+    format!("ws-growth{number:06}")
+}
+
+/// Puts a fleet into the table, all in one directory and of one bundle.
+async fn fill(system: &System, fleet: usize) {
+    let item = |number| {
+        let text = |value: &str| AttributeValue::S(value.into());
+        let put = PutRequest::builder()
+            .item("WorkspaceId", text(&workspace_id(number)))
+            .item("State", text("AVAILABLE"))
+            .item("DirectoryId", text(DIRECTORY))
+            .item("UserName", text(&format!("user-{number}")))
+            .item("BundleId", text(BUNDLE));
+        WriteRequest::builder().put_request(put.build().expect("an item")).build()
+    };
+    let numbers: Vec<_> = (0..fleet).collect();
+    for batch in numbers.chunks(25) {
+        let items = batch.iter().copied().map(item).collect();
+        let request = system.client.batch_write_item().request_items("workspaces", items);
+        let output = request.send().await.expect("an answer");
+        assert!(output.unprocessed_items.unwrap_or_default().is_empty());
+    }
+}
+
+/// Asks DynamoDB what each request costs, and keeps the answers.
+#[derive(Clone, Debug, Default)]
+struct Units(Arc<Mutex<Vec<Cost>>>);
+
+impl Intercept for Units {
+    fn name(&self) -> &'static str {
+        "Units"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request_mut();
+        let mut input: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default())?;
+        input["ReturnConsumedCapacity"] = "TOTAL".into();
+        let input = input.to_string();
+        request.headers_mut().insert("content-length", input.len().to_string());
+        *request.body_mut() = SdkBody::from(input);
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        let operation = target.rsplit('.').next().unwrap_or_default();
+        self.0.lock().expect("no panic").push((operation.to_owned(), Value::Null));
+        Ok(())
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let output: Value =
+            serde_json::from_slice(context.response().body().bytes().unwrap_or_default())?;
+        // A failed condition says no units; that there was one request is the point there.
+        let consumed = &output["ConsumedCapacity"];
+        let consumed = consumed.as_array().map_or(consumed, |tables| &tables[0]);
+        if let Some((_, units)) = self.0.lock().expect("no panic").last_mut() {
+            *units = consumed["CapacityUnits"].clone();
+        }
+        Ok(())
+    }
+}
