@@ -34,7 +34,6 @@ use hyper_util::client::legacy::{Client as Hyper, Error as HyperError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use lambda_http::http::Uri;
 use lambda_runtime::tracing::level_filters::LevelFilter;
-use lambda_runtime::tracing::subscriber::filter::Targets;
 use lambda_runtime::tracing::subscriber::layer::SubscriberExt as _;
 use lambda_runtime::tracing::subscriber::util::SubscriberInitExt as _;
 use lambda_runtime::tracing::subscriber::{fmt, registry};
@@ -340,6 +339,21 @@ impl HttpConnector for Connector {
     }
 }
 
+/// An HTTP client that sends nothing, for `http::rehearse`.
+#[must_use]
+pub fn offline() -> SharedHttpClient {
+    http_client_fn(|_, _| SharedHttpConnector::new(Offline))
+}
+
+#[derive(Debug)]
+struct Offline;
+
+impl HttpConnector for Offline {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::ready(Err(ConnectorError::user("offline".into())))
+    }
+}
+
 /// An input/output error is retried; an answer that is not HTTP is not.
 fn connector_error(error: HyperError) -> ConnectorError {
     let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
@@ -374,22 +388,20 @@ pub async fn warm_up(client: &aws_sdk_dynamodb::Client, table: &str) {
 
 /// Starts the log: one flat JSON object a line, which the metric filters read.
 ///
-/// The level is `AWS_LAMBDA_LOG_LEVEL`, else `RUST_LOG`, else info. `TRACE` is for this crate
-/// only: the libraries' trace lines hold events and signed requests, session token included.
+/// The level is `AWS_LAMBDA_LOG_LEVEL`, else `RUST_LOG`, else info. A release has nothing finer
+/// than info in it: the libraries' finer lines hold signed requests, session token included.
 pub fn init_logging() {
     let env = Environment(|name: &str| std::env::var(name).ok());
     let level = ["AWS_LAMBDA_LOG_LEVEL", "RUST_LOG"]
         .into_iter()
         .find_map(|name| env.optional(name)?.parse().ok())
         .unwrap_or(LevelFilter::INFO);
-    let own = env!("CARGO_CRATE_NAME");
-    let targets =
-        Targets::new().with_default(level.min(LevelFilter::DEBUG)).with_target(own, level);
     let lines = fmt::layer()
         .json()
         .flatten_event(true)
+        .with_target(false)
         .with_current_span(false)
         .with_span_list(false)
         .with_ansi(false);
-    registry().with(targets).with(lines).init();
+    registry().with(level).with(lines).init();
 }

@@ -5,9 +5,8 @@
 
 pub mod reconcile;
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::FinalizerInterceptorContextRef;
@@ -94,8 +93,10 @@ pub struct Store {
 impl Store {
     /// The store over the tables of these names.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "it has no use without the interceptor")]
     pub fn new(client: Client, workspaces: String, rebuilds: String) -> Self {
-        Self { client, workspaces, rebuilds }
+        let config = client.config().to_builder().interceptor(NoteAmbiguity).build();
+        Self { client: Client::from_conf(config), workspaces, rebuilds }
     }
 
     /// Makes `rebuild` the current rebuild of the WorkSpace, if its state allows it: one
@@ -105,7 +106,6 @@ impl Store {
     /// `WorkspaceNotFound`, `InvalidState`, and the faults; nothing is changed by any but
     /// `OutcomeUnknown`, which may have changed it.
     pub async fn accept(&self, id: &WorkspaceId, rebuild: &Rebuild) -> Result<Acceptance, Error> {
-        let ambiguity = Ambiguity::default();
         let mut request = self
             .client
             .update_item()
@@ -124,19 +124,19 @@ impl Store {
         for (name, state) in REBUILDABLE.into_iter().zip(State::REBUILDABLE) {
             request = request.expression_attribute_values(name, string(state));
         }
-        let sent = request.customize().interceptor(ambiguity.clone()).send().await;
-        let Err(error) = sent else {
+        let sent = async { (request.send().await, AMBIGUOUS.with(Cell::get)) };
+        let (Err(error), is_ambiguous) = AMBIGUOUS.scope(Cell::new(false), sent).await else {
             return Ok(Acceptance::Accepted);
         };
         match condition_failure(&error).map(|failure| failure.item.clone()) {
             Some(Some(item)) => match workspace_of(item) {
                 Ok(workspace) => refused(workspace, rebuild),
-                Err(_) if ambiguity.noted() => Err(outcome_unknown(error, rebuild)),
+                Err(_) if is_ambiguous => Err(outcome_unknown(error, rebuild)),
                 Err(unreadable) => Err(unreadable),
             },
             // There was nothing for the write to land on.
-            Some(None) if !ambiguity.noted() => Err(Error::WorkspaceNotFound(id.clone())),
-            Some(None) | None if ambiguity.noted() => Err(outcome_unknown(error, rebuild)),
+            Some(None) if !is_ambiguous => Err(Error::WorkspaceNotFound(id.clone())),
+            Some(None) | None if is_ambiguous => Err(outcome_unknown(error, rebuild)),
             Some(None) | None => Err(read_fault(error)),
         }
     }
@@ -409,23 +409,21 @@ fn condition_failure<R>(
     }
 }
 
-/// Notes whether any attempt of a write may have landed without an answer that says so. The SDK
-/// shows only the last attempt's error; this sees each.
+tokio::task_local! {
+    /// Whether any attempt of the write at hand may have landed without an answer that says so.
+    static AMBIGUOUS: Cell<bool>;
+}
+
+/// Notes [`AMBIGUOUS`] attempts. The SDK shows only the last attempt's error; this sees each.
 ///
 /// An attempt that failed certainly did nothing only if it was never sent, or if DynamoDB refused
 /// it (a 4xx); a timeout, a lost connection, a 5xx and an unreadable answer leave it open.
-#[derive(Clone, Debug, Default)]
-struct Ambiguity(Arc<AtomicBool>);
+#[derive(Debug)]
+struct NoteAmbiguity;
 
-impl Ambiguity {
-    fn noted(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Intercept for Ambiguity {
+impl Intercept for NoteAmbiguity {
     fn name(&self) -> &'static str {
-        "Ambiguity"
+        "NoteAmbiguity"
     }
 
     fn read_after_attempt(
@@ -439,7 +437,8 @@ impl Intercept for Ambiguity {
                 context.response().is_some_and(|response| response.status().is_client_error());
             let unsent = error.as_connector_error().is_some_and(|error| never_sent(error));
             if !refused && !unsent {
-                self.0.store(true, Ordering::Relaxed);
+                // Other requests than the accepting write have no use for it.
+                let _ = AMBIGUOUS.try_with(|ambiguous| ambiguous.set(true));
             }
         }
         Ok(())

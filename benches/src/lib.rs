@@ -14,9 +14,9 @@ pub fn update_item(client: &Client) -> UpdateItemFluentBuilder {
             ("Id", "019ab0c1-7d1e-7c3a-9a57-0d8b5f1c2e3f"),
             ("CreatedAt", "2025-01-01T00:00:00Z"),
             ("Status", "REQUESTED"),
-            ("IdempotencyKey", "ticket-4711"),
-            ("RequestedBy", "arn:aws:iam::123456789012:user/operator"),
-            ("SourceIp", "203.0.113.7"),
+            ("IdempotencyKey", "4711"),
+            ("RequestedBy", "arn:aws:sts::123456789012:assumed-role/desk/ana.silva"),
+            ("SourceIp", "198.51.100.7"),
             ("RequestId", "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"),
             ("Reason", "ticket 4711"),
         ]
@@ -25,7 +25,7 @@ pub fn update_item(client: &Client) -> UpdateItemFluentBuilder {
     let mut request = client
         .update_item()
         .table_name("workspaces")
-        .key("WorkspaceId", text("ws-0a1b2c3d4"))
+        .key("WorkspaceId", text("ws-available0001"))
         .update_expression(
             "SET PreviousState = #State, #State = :rebuilding, #Rebuild = :rebuild, \
              OpenRebuild = :requested, OpenSince = :now",
@@ -44,7 +44,7 @@ pub fn update_item(client: &Client) -> UpdateItemFluentBuilder {
         (":rebuilding", "REBUILDING"),
         (":requested", "REQUESTED"),
         (":now", "2025-01-01T00:00:00Z"),
-        (":key", "ticket-4711"),
+        (":key", "4711"),
         (":available", "AVAILABLE"),
         (":error", "ERROR"),
         (":unhealthy", "UNHEALTHY"),

@@ -1,10 +1,8 @@
 //! The API function: answers API Gateway, one DynamoDB request per rebuild request.
 
-use std::convert::Infallible;
-
-use lambda_http::{Error, Request, service_fn};
-use rebuild_workspaces::config::{Config, init_logging, warm_up};
-use rebuild_workspaces::http::handle;
+use lambda_runtime::{Error, service_fn};
+use rebuild_workspaces::config::{Config, init_logging, offline, warm_up};
+use rebuild_workspaces::http::{invoke, rehearse};
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::Store;
 
@@ -15,10 +13,11 @@ async fn main() -> Result<(), Error> {
         Config::from_env().inspect_err(|error| tracing::error!(%error, "the start failed"))?;
     let client = config.dynamodb();
     warm_up(&client, &config.workspaces_table).await;
+    let offline = aws_sdk_dynamodb::Client::from_conf(config.dynamodb_config(offline()));
+    let rehearsal =
+        Store::new(offline, config.workspaces_table.clone(), config.rebuilds_table.clone());
     let store = Store::new(client, config.workspaces_table, config.rebuilds_table);
     let service = &Service::new(store);
-    lambda_http::run(service_fn(move |request: Request| async move {
-        Ok::<_, Infallible>(handle(service, request).await)
-    }))
-    .await
+    rehearse(&Service::new(rehearsal)).await;
+    lambda_runtime::run(service_fn(move |event| invoke(service, event))).await
 }

@@ -170,7 +170,7 @@ async fn each_request_is_one_line_in_the_log() {
         for secret in ["the-key", "the-reason", "the-field"] {
             assert!(!line.to_string().contains(secret), "{line}");
         }
-        let own = ["timestamp", "level", "target", "message", "request_id", "milliseconds"];
+        let own = ["timestamp", "level", "message", "request_id", "milliseconds"];
         let known = ["operation", "workspace_id", "outcome", "code", "status"];
         let names = line.as_object().expect("an object").keys();
         for name in names {

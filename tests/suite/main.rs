@@ -10,6 +10,7 @@ mod events;
 mod faults;
 #[path = "../../examples/local/gateway.rs"]
 mod gateway;
+mod growth;
 mod lambda;
 mod local;
 mod properties;

@@ -82,7 +82,12 @@ fn main() -> Result<()> {
     }
 
     for round in 0..=ROUNDS {
-        for program in &mut programs {
+        // Back and forth, so that no program always follows the same one.
+        let mut turns: Vec<_> = programs.iter_mut().collect();
+        if round % 2 == 1 {
+            turns.reverse();
+        }
+        for program in turns {
             let run = program.run()?;
             // The first round only fills the page cache.
             if round > 0 {

@@ -11,7 +11,7 @@ use benches::{event, update_item};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Context, Error, LambdaEvent, Service as _, service_fn};
 use rebuild_workspaces::config::{Config, init_logging, warm_up};
-use rebuild_workspaces::http::handle;
+use rebuild_workspaces::http::invoke;
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::Store;
 
@@ -33,12 +33,8 @@ async fn main() -> Result<(), Error> {
     for _ in 0..times {
         let answer = match what.as_str() {
             "function" => {
-                let event: LambdaEvent<LambdaRequest> =
-                    LambdaEvent::new(serde_json::from_str(&event)?, Context::default());
-                let function = service_fn(async |request| {
-                    Ok::<_, Infallible>(handle(&service, request).await)
-                });
-                serde_json::to_string(&Adapter::from(function).call(event).await?)?
+                let event = LambdaEvent::new(serde_json::from_str(&event)?, Context::default());
+                serde_json::to_string(&invoke(&service, event).await?)?
             }
             "lambda_http" => {
                 let event: LambdaEvent<LambdaRequest> =
