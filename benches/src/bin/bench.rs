@@ -180,9 +180,10 @@ impl<'a> Program<'a> {
             .env("AWS_LAMBDA_LOG_GROUP_NAME", "bench")
             .env("AWS_REGION", "eu-central-1")
             .env("AWS_DEFAULT_REGION", "eu-central-1")
-            .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-            .env("AWS_SECRET_ACCESS_KEY", "secret")
-            .env("AWS_SESSION_TOKEN", "token")
+            // As long as Lambda's: they are signed, and sent, with each request.
+            .env("AWS_ACCESS_KEY_ID", "ASIAIOSFODNN7EXAMPLE")
+            .env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+            .env("AWS_SESSION_TOKEN", "t".repeat(1_000))
             .env("AWS_ENDPOINT_URL_DYNAMODB", &self.endpoint.url)
             .env("WORKSPACES_TABLE", "workspaces")
             .env("REBUILDS_TABLE", "rebuilds")
