@@ -69,7 +69,7 @@ pub async fn invoke(
 /// run: during init Lambda gives a full core, afterwards a share of one. The service is to be
 /// over [`offline`](crate::config::offline): it goes all the way except onto the wire.
 pub async fn rehearse(service: &Service) {
-    const EVENT: &str = r#"{"httpMethod":"POST","path":"/","headers":{"content-type":"application/json"},"multiValueHeaders":{"content-type":["application/json"]},"requestContext":{"path":"/","httpMethod":"POST","identity":{}},"body":"{\"RebuildWorkspaceRequests\":[{\"WorkspaceId\":\"ws-00000000\"}],\"Reason\":\"rehearsal\"}"}"#;
+    const EVENT: &str = include_str!("../events/accepted.json");
     let _quiet = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
     if let Ok(event) = serde_json::from_str(EVENT) {
         let Ok(answer) = invoke(service, LambdaEvent::new(event, Context::default())).await;

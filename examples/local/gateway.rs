@@ -1,7 +1,6 @@
 //! API Gateway on a laptop: each HTTP request becomes the event of a REST API and goes through
-//! `lambda_http`'s own decoding and encoding, so that what runs here is what runs in Lambda.
+//! the function's own way in and out of `lambda_http`, so that what runs here is what runs in Lambda.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use axum::Router;
@@ -11,10 +10,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use lambda_http::lambda_runtime::{Context, LambdaEvent};
-use lambda_http::request::LambdaRequest;
-use lambda_http::tower::ServiceExt;
-use lambda_http::{Adapter, service_fn};
-use rebuild_workspaces::http::handle;
+use rebuild_workspaces::http;
 use rebuild_workspaces::service::Service;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
@@ -55,14 +51,9 @@ async fn answer(
 
 /// The function's answer to an event, both as JSON, as the Lambda runtime has them.
 pub async fn invoke(service: Service, event: String) -> Value {
-    let event: LambdaRequest = serde_json::from_str(&event).expect("a REST event");
-    let handler = service_fn(move |request| {
-        let service = service.clone();
-        async move { Ok::<_, Infallible>(handle(&service, request).await) }
-    });
-    let event = LambdaEvent::new(event, Context::default());
-    let Ok(response) = Adapter::from(handler).oneshot(event).await;
-    serde_json::to_value(response).expect("a Lambda response is JSON")
+    let event = serde_json::from_str(&event).expect("a REST event");
+    let Ok(answer) = http::invoke(&service, LambdaEvent::new(event, Context::default())).await;
+    serde_json::to_value(answer).expect("a Lambda response is JSON")
 }
 
 fn is_host(value: &HeaderValue) -> bool {
