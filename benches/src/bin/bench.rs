@@ -203,9 +203,10 @@ impl<'a> Program<'a> {
         command.args(&self.arguments);
         // One that never comes must not be waited for: this thread then meets an empty connection.
         let (_alive, ended) = mpsc::channel::<()>();
-        thread::spawn(move || match ended.recv_timeout(PATIENCE) {
-            Err(mpsc::RecvTimeoutError::Timeout) => drop(TcpStream::connect(address)),
-            _ => (),
+        thread::spawn(move || {
+            if ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                drop(TcpStream::connect(address));
+            }
         });
         let start = Instant::now();
         let mut child = command.spawn()?;
