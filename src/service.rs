@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use crate::error::Error;
 use crate::store::{Acceptance, Filter, Page, Store};
 use crate::workspace::{
-    IdempotencyKey, Reason, Rebuild, RebuildId, Status, Timestamp, Workspace, WorkspaceId,
+    IdempotencyKey, Reason, Rebuild, RebuildId, Timestamp, Workspace, WorkspaceId,
 };
 
 /// What a client can ask for.
@@ -130,31 +130,20 @@ impl Service {
     /// Accepts or refuses a rebuild, in one DynamoDB request. The id is made here, once: the
     /// SDK's own retries of the write carry the same, and so recognise each other.
     async fn rebuild(&self, request: RebuildRequest) -> Result<Outcome, Error> {
-        let now = OffsetDateTime::now_utc();
-        let id = RebuildId::new(now);
+        let new = Rebuild::new(OffsetDateTime::now_utc());
         let rebuild = Rebuild {
-            id,
-            created_at: now.into(),
-            status: Status::Requested,
-            idempotency_key: request.idempotency_key.unwrap_or_else(|| id.into()),
+            idempotency_key: request.idempotency_key.unwrap_or_else(|| new.id.into()),
             requested_by: request.caller.arn,
             source_ip: request.caller.source_ip,
             request_id: request.caller.request_id,
             reason: request.reason.map(String::from),
-            previous_state: None,
-            hand_over_at: None,
-            hand_over_id: None,
-            started_at: None,
-            seen_rebuilding_at: None,
-            ended_at: None,
-            error_code: None,
-            error_message: None,
+            ..new
         };
         let workspace_id = request.workspace_id;
         match self.store.accept(&workspace_id, &rebuild).await {
             Ok(Acceptance::Accepted) => Ok(Outcome::Accepted {
                 workspace_id,
-                rebuild_id: id,
+                rebuild_id: rebuild.id,
                 created_at: rebuild.created_at,
                 is_replay: false,
             }),

@@ -298,6 +298,32 @@ pub struct Rebuild {
     pub error_message: Option<String>,
 }
 
+impl Rebuild {
+    /// A rebuild that is asked for at `now`, with a new id, and that id as its key.
+    #[must_use]
+    pub fn new(now: OffsetDateTime) -> Self {
+        let id = RebuildId::new(now);
+        Self {
+            id,
+            created_at: now.into(),
+            status: Status::Requested,
+            idempotency_key: id.into(),
+            requested_by: None,
+            source_ip: None,
+            request_id: None,
+            reason: None,
+            previous_state: None,
+            hand_over_at: None,
+            hand_over_id: None,
+            started_at: None,
+            seen_rebuilding_at: None,
+            ended_at: None,
+            error_code: None,
+            error_message: None,
+        }
+    }
+}
+
 /// A WorkSpace as the table has it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase")]

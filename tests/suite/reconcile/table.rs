@@ -7,8 +7,6 @@ use rebuild_workspaces::workspace::{Rebuild, State, Status, Timestamp};
 use strum::VariantArray;
 use time::{Duration, OffsetDateTime};
 
-use super::world::new_rebuild;
-
 /// The stages of an open rebuild.
 #[derive(Clone, Copy, Debug)]
 enum Stage {
@@ -66,7 +64,7 @@ fn expected(stage: Stage, seen: Option<State>, age: i64) -> &'static str {
 }
 
 fn at(stage: Stage, since: OffsetDateTime) -> Rebuild {
-    let mut rebuild = new_rebuild(since);
+    let mut rebuild = Rebuild::new(since);
     let since = Some(Timestamp::from(since));
     match stage {
         Stage::Requested => {}

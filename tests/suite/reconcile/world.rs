@@ -512,7 +512,7 @@ impl World {
     fn request(&self) -> Rebuild {
         // Ids are ordered by milliseconds.
         let number = self.next_number() % 1000;
-        new_rebuild(self.now() + Duration::milliseconds(number.into()))
+        Rebuild::new(self.now() + Duration::milliseconds(number.into()))
     }
 
     /// One of two processes, and the line that its calls go through, as good as new.
@@ -635,29 +635,6 @@ fn check_record(record: &Rebuild, machine: &Machine) -> String {
     };
     assert!(is_true, "the record is not what the fleet did: {context}");
     code
-}
-
-/// A rebuild that is asked for now.
-pub fn new_rebuild(now: OffsetDateTime) -> Rebuild {
-    let id = RebuildId::new(now);
-    Rebuild {
-        id,
-        created_at: now.into(),
-        status: Status::Requested,
-        idempotency_key: id.into(),
-        requested_by: None,
-        source_ip: None,
-        request_id: None,
-        reason: None,
-        previous_state: None,
-        hand_over_at: None,
-        hand_over_id: None,
-        started_at: None,
-        seen_rebuilding_at: None,
-        ended_at: None,
-        error_code: None,
-        error_message: None,
-    }
 }
 
 fn store(database: Database, line: Arc<Line>) -> Store {
