@@ -242,10 +242,6 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
                 break;
             };
             let chunk_begin = (self.clock)();
-            if chunk_begin >= deadline {
-                pass.is_complete = false;
-                break;
-            }
             self.follow_chunk(chunk, deadline, &mut pass).await;
             *time_had += (self.clock)() - chunk_begin;
         }
