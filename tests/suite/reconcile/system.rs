@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use rebuild_workspaces::fleet::simulated::Simulated;
-use rebuild_workspaces::reconcile::Reconciler;
+use rebuild_workspaces::reconcile::{FOLLOW_BUDGET, Reconciler};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -82,4 +82,25 @@ async fn a_rebuild_that_fails() {
     let rebuild = json(&system.send(&Ask::get(&location)).await)["data"].take();
     assert_eq!(rebuild["error"]["code"], "REBUILD_FAILED");
     assert_eq!(rebuild["previous_state"], "STOPPED");
+}
+
+/// Time is up as soon as the open rebuilds are listed.
+#[tokio::test]
+async fn a_pass_out_of_time_reads_nothing_more() {
+    let system = System::start().await;
+    post(&system, Ask::rebuild("ws-available0001")).await;
+    system.wire.seen();
+    let (begin, looks) = (OffsetDateTime::now_utc(), Cell::new(0));
+    let clock = || match looks.replace(looks.get() + 1) {
+        0 => begin,
+        _ => begin + FOLLOW_BUDGET,
+    };
+    let fleet = Simulated { rebuild_time: REBUILD_TIME };
+    let reconciler = Reconciler { store: system.store.clone(), fleet, clock };
+
+    let pass = reconciler.follow().await.expect("a pass");
+
+    assert!(!pass.is_complete);
+    assert_eq!((pass.open, pass.handed_over), (1, 0));
+    assert_eq!(system.wire.operations(), ["Query", "Query"]);
 }
