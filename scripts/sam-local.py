@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the built API function under `sam local`, against the local run's DynamoDB.
 
-`sam local invoke` with each event in events/: the answer must be the one that stands beside it.
+`sam local invoke` with each event in events/: the answer must match the file beside it.
 Then `sam local start-api`, and two curl calls: a rebuild, and the `location` of it.
 
 Needs cargo, curl, a Docker engine, sam (requirements.txt), and a build for this machine:
@@ -173,7 +173,7 @@ def main():
         bridge = json.loads(run("docker", "network", "inspect", "bridge"))[0]["IPAM"]["Config"][0]
         address = bridge.get("Gateway") or str(ipaddress.ip_network(bridge["Subnet"])[1])
     local = [
-        "cargo", "run", "--quiet", "--example", "local", "--", "--port", "0",
+        "cargo", "run", "--quiet", "--package", "local", "--", "--port", "0",
         "--dynamodb-port", "0", "--dynamodb-host", address,
     ]
     failures = 0

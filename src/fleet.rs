@@ -1,74 +1,72 @@
-//! The fleet: whoever has the WorkSpaces and rebuilds them.
+//! The fleet: the service that has the WorkSpaces and rebuilds them.
 //!
-//! The one trait of this crate, because it has two real implementations: [`amazon`], the
+//! [`Fleet`] is the only trait of this crate, because it has two implementations: [`amazon`], the
 //! WorkSpaces API, and [`simulated`], for the local run, for staging, and as the default of a
-//! fresh deployment, where nothing real is wiped until the deployer says so.
+//! fresh deployment, where nothing real is wiped until the deployer asks for it.
 
-#[cfg(feature = "amazon")]
 pub mod amazon;
 pub mod simulated;
 
 use std::collections::HashMap;
 
 use crate::error::Cause;
-use crate::workspace::{Description, State, Timestamp, Workspace, WorkspaceId};
+use crate::timestamp::Timestamp;
+use crate::workspace::{Description, State, Workspace, WorkspaceId};
 
-/// The most WorkSpaces to ask for in one call (API model, `WorkspaceIdList`).
+/// The most WorkSpaces that one call describes (API model, `WorkspaceIdList`).
 pub const IDS_PER_CALL: usize = 25;
 
-/// Whoever has the WorkSpaces and rebuilds them.
+/// The service that has the WorkSpaces and rebuilds them.
 pub trait Fleet {
-    /// What the fleet says at `now` of these WorkSpaces, at most [`IDS_PER_CALL`]; one that is not
-    /// in the answer is not in the fleet. The answer is eventually consistent.
+    /// The states of these WorkSpaces at `now`; at most [`IDS_PER_CALL`] of them. A WorkSpace that
+    /// is missing from the answer is not in the fleet. The answer is eventually consistent.
     fn describe(
         &self,
         workspaces: &[Workspace],
         now: Timestamp,
-    ) -> impl Future<Output = Result<HashMap<WorkspaceId, Seen>, Cause>> + Send;
+    ) -> impl Future<Output = Result<HashMap<WorkspaceId, FleetState>, Cause>> + Send;
 
-    /// Has a WorkSpace rebuilt: one call, never repeated.
-    fn rebuild(&self, id: &WorkspaceId) -> impl Future<Output = Result<(), NotRebuilt>> + Send;
+    /// Hands a rebuild over: one call, never repeated.
+    fn rebuild(&self, id: &WorkspaceId) -> impl Future<Output = Result<(), HandOverError>> + Send;
 
-    /// One page of all WorkSpaces, and where the next one starts, if there is one.
+    /// One page of all WorkSpaces, and the token of the next page, if there is one.
     fn list(
         &self,
         token: Option<String>,
     ) -> impl Future<Output = Result<(Vec<Listed>, Option<String>), Cause>> + Send;
 }
 
-/// The state that the fleet gives a WorkSpace.
+/// The state of a WorkSpace, as the fleet reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// One of the API model's.
+pub enum FleetState {
+    /// A state of the API model.
     Known(State),
-    /// One that this version doesn't know: it is there, and that is all that can be said.
+    /// A state that this version does not know.
     Unknown,
 }
 
 /// A WorkSpace in a listing of the fleet.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names are the API model's")]
 pub struct Listed {
-    /// Its id.
     pub workspace_id: WorkspaceId,
-    /// Its state.
-    pub state: Seen,
-    /// What describes it.
+    pub state: FleetState,
     pub description: Description,
 }
 
-/// Why a hand-over did not succeed.
+/// Why a hand-over failed.
 #[derive(Debug, thiserror::Error)]
-pub enum NotRebuilt {
-    /// The fleet throttled the call, or it was never sent: it certainly had no effect.
+pub enum HandOverError {
+    /// The call was throttled or never sent. It certainly had no effect.
     #[error("the fleet did not take the call")]
     NotTaken(#[source] Cause),
-    /// The fleet refused: this call had no effect.
+    /// The fleet refused. The call had no effect.
     #[error("the fleet refused: {code}")]
     Refused {
-        /// The fleet's code for it.
+        /// The fleet's code.
         code: String,
     },
-    /// No answer, or none that says whether it had an effect.
+    /// The answer is missing, or does not say whether the call had an effect.
     #[error("the fleet did not answer")]
     NoAnswer(#[source] Cause),
 }

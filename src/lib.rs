@@ -2,21 +2,27 @@
 //!
 //! The way of a request, in the order of the modules:
 //!
-//! - [`http`]: an API Gateway event picks a face, [`http::envelope`] or [`http::aws_json`], which
-//!   decodes it into a command and encodes what comes of it;
-//! - [`service`]: the use cases, free of HTTP and of DynamoDB;
+//! - [`http`]: an API Gateway event goes to one of two faces, which decodes it, calls the service
+//!   and encodes the result;
+//! - [`service`]: one method per operation, free of HTTP and of the AWS SDK;
 //! - [`store`]: DynamoDB, with the one conditional write that accepts a rebuild;
-//! - [`workspace`]: the domain, pure; [`error`]: what can go wrong;
-//! - [`reconcile`]: brings accepted rebuilds to their end, in a [`fleet`], real or simulated;
-//! - [`config`]: the environment, and the clients that follow from it.
+//! - [`workspace`], [`rebuild`], [`timestamp`]: the domain, pure; [`error`]: what can go wrong.
+//!
+//! [`reconcile`] brings accepted rebuilds to their end in a [`fleet`], real or simulated.
+//! [`config`] reads the environment, [`aws_http`] is the HTTP client under the AWS clients,
+//! [`telemetry`] the log.
 //!
 //! Two thin binaries: `rebuild` answers the API, `reconcile` runs on a schedule.
 
+pub mod aws_http;
 pub mod config;
 pub mod error;
 pub mod fleet;
 pub mod http;
+pub mod rebuild;
 pub mod reconcile;
 pub mod service;
 pub mod store;
+pub mod telemetry;
+pub mod timestamp;
 pub mod workspace;

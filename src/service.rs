@@ -1,96 +1,37 @@
-//! The use cases: ask for a rebuild, follow it, look at WorkSpaces. No HTTP, no DynamoDB.
+//! The operations: request a rebuild, follow it, look at WorkSpaces. No HTTP, no AWS SDK.
+//!
+//! Each has an output and an error of its own.
 
 use time::OffsetDateTime;
 
-use crate::error::Error;
-use crate::store::{Acceptance, Filter, Page, Store};
-use crate::workspace::{
-    IdempotencyKey, Reason, Rebuild, RebuildId, Timestamp, Workspace, WorkspaceId,
-};
-
-/// What a client can ask for.
-#[derive(Debug)]
-pub enum Command {
-    /// Rebuild a WorkSpace.
-    Rebuild(RebuildRequest),
-    /// One rebuild.
-    DescribeRebuild {
-        /// The WorkSpace.
-        workspace_id: WorkspaceId,
-        /// Its rebuild.
-        rebuild_id: RebuildId,
-    },
-    /// The rebuilds of a WorkSpace, newest first.
-    ListRebuilds {
-        /// The WorkSpace.
-        workspace_id: WorkspaceId,
-        /// At most how many, 1 to 100.
-        limit: u8,
-        /// From the one before this on.
-        before: Option<RebuildId>,
-    },
-    /// One WorkSpace.
-    DescribeWorkspace(WorkspaceId),
-    /// A page of WorkSpaces.
-    DescribeWorkspaces {
-        /// Which.
-        filter: Filter,
-        /// At most how many, 1 to 25.
-        limit: u8,
-        /// Where the page starts.
-        token: Option<String>,
-    },
-}
+use crate::error::{DescribeRebuildError, ListWorkspacesError, RebuildError, WorkspaceError};
+use crate::rebuild::{Accepted, IdempotencyKey, Reason, Rebuild, RebuildId};
+use crate::store::Store;
+use crate::workspace::{Filter, Page, Workspace, WorkspaceId};
 
 /// A request to rebuild one WorkSpace.
 #[derive(Debug)]
 pub struct RebuildRequest {
-    /// The WorkSpace.
-    pub workspace_id: WorkspaceId,
-    /// What makes a repetition of this request recognisable.
+    /// Makes a repeated request recognisable.
     pub idempotency_key: Option<IdempotencyKey>,
     /// Why.
     pub reason: Option<Reason>,
-    /// Who asks.
+    /// Who.
     pub caller: Caller,
 }
 
-/// Who asks, as the API's event says.
+/// Who makes a request, as far as the API's event tells.
 #[derive(Clone, Debug, Default)]
 pub struct Caller {
-    /// The IAM ARN.
+    /// IAM ARN.
     pub arn: Option<String>,
-    /// The IP address.
+    /// IP address.
     pub source_ip: Option<String>,
     /// The API's id of the request.
     pub request_id: Option<String>,
 }
 
-/// What came of a [`Command`].
-#[derive(Debug)]
-pub enum Outcome {
-    /// A rebuild was accepted, now or before.
-    Accepted {
-        /// The WorkSpace.
-        workspace_id: WorkspaceId,
-        /// The rebuild.
-        rebuild_id: RebuildId,
-        /// When it was accepted.
-        created_at: Timestamp,
-        /// Whether this request repeats an earlier one.
-        is_replay: bool,
-    },
-    /// One rebuild.
-    Rebuild(WorkspaceId, Box<Rebuild>),
-    /// Rebuilds of a WorkSpace.
-    Rebuilds(WorkspaceId, Page<Rebuild>),
-    /// One WorkSpace.
-    Workspace(Box<Workspace>),
-    /// WorkSpaces.
-    Workspaces(Page<Workspace>),
-}
-
-/// The service that both faces speak to.
+/// The operations, over a store.
 #[derive(Clone, Debug)]
 pub struct Service {
     store: Store,
@@ -103,33 +44,17 @@ impl Service {
         Self { store }
     }
 
-    /// Does what a command says.
+    /// Accepts a rebuild, in one DynamoDB request.
     ///
     /// # Errors
-    /// As each use case says; see [`Error`].
-    pub async fn execute(&self, command: Command) -> Result<Outcome, Error> {
-        match command {
-            Command::Rebuild(request) => self.rebuild(request).await,
-            Command::DescribeRebuild { workspace_id, rebuild_id } => {
-                self.describe_rebuild(workspace_id, rebuild_id).await
-            }
-            Command::ListRebuilds { workspace_id, limit, before } => {
-                self.list_rebuilds(workspace_id, limit, before).await
-            }
-            Command::DescribeWorkspace(id) => match self.store.workspace(&id).await? {
-                Some(workspace) => Ok(Outcome::Workspace(Box::new(workspace))),
-                None => Err(Error::WorkspaceNotFound(id)),
-            },
-            Command::DescribeWorkspaces { filter, limit, token } => {
-                let page = self.store.workspaces(&filter, limit, token.as_deref()).await?;
-                Ok(Outcome::Workspaces(page))
-            }
-        }
-    }
-
-    /// Accepts or refuses a rebuild, in one DynamoDB request. The id is made here, once: the
-    /// SDK's own retries of the write carry the same, and so recognise each other.
-    async fn rebuild(&self, request: RebuildRequest) -> Result<Outcome, Error> {
+    /// See [`RebuildError`].
+    pub async fn rebuild(
+        &self,
+        workspace_id: &WorkspaceId,
+        request: RebuildRequest,
+    ) -> Result<Accepted, RebuildError> {
+        // The id is made once, so the SDK's own retries of the write carry the same id and
+        // recognise each other.
         let new = Rebuild::new(OffsetDateTime::now_utc());
         let rebuild = Rebuild {
             idempotency_key: request.idempotency_key.unwrap_or_else(|| new.id.into()),
@@ -139,52 +64,67 @@ impl Service {
             reason: request.reason.map(String::from),
             ..new
         };
-        let workspace_id = request.workspace_id;
-        match self.store.accept(&workspace_id, &rebuild).await {
-            Ok(Acceptance::Accepted) => Ok(Outcome::Accepted {
-                workspace_id,
-                rebuild_id: rebuild.id,
-                created_at: rebuild.created_at,
-                is_replay: false,
-            }),
-            Ok(Acceptance::Repeated(first)) => Ok(Outcome::Accepted {
-                workspace_id,
-                rebuild_id: first.id,
-                created_at: first.created_at,
-                is_replay: true,
-            }),
-            Err(error) => Err(error),
+        self.store.accept(workspace_id, &rebuild).await
+    }
+
+    /// One WorkSpace.
+    ///
+    /// # Errors
+    /// See [`WorkspaceError`].
+    pub async fn describe_workspace(&self, id: &WorkspaceId) -> Result<Workspace, WorkspaceError> {
+        let workspace = self.store.workspace(id).await?;
+        workspace.ok_or_else(|| WorkspaceError::NotFound(id.clone()))
+    }
+
+    /// One page of WorkSpaces, at most `limit` of them (1 to 25).
+    ///
+    /// # Errors
+    /// See [`ListWorkspacesError`].
+    pub async fn list_workspaces(
+        &self,
+        filter: &Filter,
+        limit: u8,
+        token: Option<&str>,
+    ) -> Result<Page<Workspace>, ListWorkspacesError> {
+        self.store.workspaces(filter, limit, token).await
+    }
+
+    /// One rebuild: one DynamoDB request while it is the WorkSpace's latest, two afterwards.
+    ///
+    /// # Errors
+    /// See [`DescribeRebuildError`].
+    pub async fn describe_rebuild(
+        &self,
+        workspace_id: &WorkspaceId,
+        rebuild_id: RebuildId,
+    ) -> Result<Rebuild, DescribeRebuildError> {
+        let workspace = self.store.workspace(workspace_id).await?;
+        match workspace.and_then(|workspace| workspace.rebuild) {
+            Some(latest) if latest.id == rebuild_id => Ok(latest),
+            Some(_) | None => {
+                let record = self.store.record(workspace_id, rebuild_id).await?;
+                record.ok_or(DescribeRebuildError::NotFound)
+            }
         }
     }
 
-    /// One request while the rebuild is the WorkSpace's latest, two after that.
-    async fn describe_rebuild(
+    /// Rebuilds of a WorkSpace, newest first: at most `limit` of them (1 to 100), and only those
+    /// older than `before`.
+    ///
+    /// # Errors
+    /// See [`WorkspaceError`].
+    pub async fn list_rebuilds(
         &self,
-        workspace_id: WorkspaceId,
-        rebuild_id: RebuildId,
-    ) -> Result<Outcome, Error> {
-        let workspace = self.store.workspace(&workspace_id).await?;
-        let latest = workspace.and_then(|workspace| workspace.rebuild);
-        let rebuild = match latest.filter(|latest| latest.id == rebuild_id) {
-            Some(latest) => latest,
-            None => (self.store.record(&workspace_id, rebuild_id).await?)
-                .ok_or(Error::RebuildNotFound)?,
-        };
-        Ok(Outcome::Rebuild(workspace_id, Box::new(rebuild)))
-    }
-
-    /// The open rebuild, if the page starts at the newest, then the records of ended ones. The
-    /// WorkSpace is read first: a rebuild that ends in between is then seen twice, never missed.
-    async fn list_rebuilds(
-        &self,
-        workspace_id: WorkspaceId,
+        workspace_id: &WorkspaceId,
         limit: u8,
         before: Option<RebuildId>,
-    ) -> Result<Outcome, Error> {
-        let workspace = self.store.workspace(&workspace_id).await?;
-        let (records, mut has_more) = self.store.records(&workspace_id, before, limit).await?;
+    ) -> Result<Page<Rebuild>, WorkspaceError> {
+        // The WorkSpace is read first: a rebuild that ends in between is then read twice, never
+        // missed.
+        let workspace = self.store.workspace(workspace_id).await?;
+        let (records, mut has_more) = self.store.records(workspace_id, before, limit).await?;
         if workspace.is_none() && before.is_none() && records.is_empty() {
-            return Err(Error::WorkspaceNotFound(workspace_id));
+            return Err(WorkspaceError::NotFound(workspace_id.clone()));
         }
         let latest = workspace.and_then(|workspace| workspace.rebuild);
         let newest = latest.filter(|latest| before.is_none_or(|before| latest.id < before));
@@ -197,6 +137,6 @@ impl Service {
         has_more |= items.len() > limit.into();
         items.truncate(limit.into());
         let next_token = items.last().filter(|_| has_more).map(|last| last.id.to_string());
-        Ok(Outcome::Rebuilds(workspace_id, Page { items, next_token }))
+        Ok(Page { items, next_token })
     }
 }

@@ -1,10 +1,11 @@
-//! What the compared programs have in common: the request that accepting a rebuild comes to.
+//! What the compared programs share: the event, and the DynamoDB request that accepts a rebuild.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use rebuild_workspaces::store::{ACCEPT, ACCEPT_CONDITION};
 
 /// The function's own UpdateItem for `events/accepted.json`, made directly.
 pub fn update_item(client: &Client) -> UpdateItemFluentBuilder {
@@ -26,16 +27,8 @@ pub fn update_item(client: &Client) -> UpdateItemFluentBuilder {
         .update_item()
         .table_name("workspaces")
         .key("WorkspaceId", text("ws-available0001"))
-        .update_expression(
-            "SET PreviousState = #State, #State = :rebuilding, #Rebuild = :rebuild, \
-             OpenRebuild = :requested, OpenSince = :now",
-        )
-        .condition_expression(
-            "#State IN (:available, :error, :unhealthy, :stopped, :rebooting) \
-             AND attribute_not_exists(OpenRebuild) \
-             AND (attribute_not_exists(#Rebuild.IdempotencyKey) \
-             OR #Rebuild.IdempotencyKey <> :key)",
-        )
+        .update_expression(ACCEPT)
+        .condition_expression(ACCEPT_CONDITION)
         .expression_attribute_names("#State", "State")
         .expression_attribute_names("#Rebuild", "Rebuild")
         .expression_attribute_values(":rebuild", AttributeValue::M(rebuild))

@@ -1,17 +1,18 @@
 //! The reconciler: runs on two schedules, `{"schedule":"follow"}` and `{"schedule":"sync"}`.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use rebuild_workspaces::config::{Config, FleetConfig, FleetMode, init_logging};
+use rebuild_workspaces::config::{Config, FleetConfig, FleetMode};
 use rebuild_workspaces::fleet::Fleet;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::reconcile::{Followed, Reconciler, Synced};
 use rebuild_workspaces::store::Store;
+use rebuild_workspaces::{aws_http, telemetry};
 use serde::Deserialize;
 use time::OffsetDateTime;
 use tracing::info;
 
-/// What a schedule sends.
+/// The payload of a schedule.
 #[derive(Deserialize)]
 #[serde(tag = "schedule", rename_all = "lowercase")]
 enum Tick {
@@ -21,21 +22,19 @@ enum Tick {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    init_logging();
+    telemetry::init();
     let read = || Ok::<_, Error>((Config::from_env()?, FleetConfig::from_env()?));
     let (config, fleet) =
         read().inspect_err(|error| tracing::error!(%error, "the start failed"))?;
-    let http = config.http_client();
-    let client = aws_sdk_dynamodb::Client::from_conf(config.dynamodb_config(http.clone()));
-    let workspaces = config.workspaces(http, &fleet);
-    let store = Store::new(client, config.workspaces_table, config.rebuilds_table);
+    let http = aws_http::client(&config);
+    let store = Store::connect(&config, http.clone());
     match fleet.mode {
         FleetMode::Simulated => run(store, Simulated { rebuild_time: fleet.rebuild_time }).await,
-        FleetMode::AmazonWorkSpaces => run(store, Amazon::new(workspaces)).await,
+        FleetMode::AmazonWorkSpaces => run(store, Amazon::connect(&config, &fleet, http)).await,
     }
 }
 
-/// Each tick is one pass; one that could not do all that it should fails, which raises an alarm.
+/// Each tick is one pass. A pass that left something undone fails, which raises an alarm.
 async fn run(store: Store, fleet: impl Fleet) -> Result<(), Error> {
     let clock: Clock = OffsetDateTime::now_utc;
     let reconciler = &Reconciler { store, fleet, clock };
@@ -65,19 +64,19 @@ async fn follow(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error>
         complete = is_complete,
         "pass"
     );
-    whole(is_complete, failures)
+    fail_if_undone(is_complete, failures)
 }
 
 async fn sync(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error> {
     let Synced { listed, changed, gone, failures, is_complete } = reconciler.sync().await?;
     info!(schedule = "sync", listed, changed, gone, failures, complete = is_complete, "pass");
-    whole(is_complete, failures)
+    fail_if_undone(is_complete, failures)
 }
 
-fn whole(is_complete: bool, failures: usize) -> Result<(), Error> {
+fn fail_if_undone(is_complete: bool, failures: usize) -> Result<(), Error> {
     match (is_complete, failures) {
         (true, 0) => Ok(()),
-        (true, _) => Err(format!("{failures} WorkSpaces could not be moved on").into()),
+        (true, _) => Err(format!("{failures} WorkSpaces were not moved on").into()),
         (false, _) => Err("the pass ran out of time".into()),
     }
 }

@@ -6,16 +6,22 @@ use std::time::Duration;
 
 use aws_sdk_workspaces::Client;
 use aws_sdk_workspaces::config::retry::RetryConfig;
+use aws_sdk_workspaces::config::timeout::TimeoutConfig;
+use aws_sdk_workspaces::config::{
+    BehaviorVersion, SharedHttpClient, StalledStreamProtectionConfig,
+};
 use aws_sdk_workspaces::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_workspaces::operation::rebuild_workspaces::RebuildWorkspacesError;
 use aws_sdk_workspaces::types::{RebuildRequest, WorkspaceProperties, WorkspaceState};
 use aws_smithy_runtime_api::http::{Response, StatusCode};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Fleet, Listed, NotRebuilt, Seen};
-use crate::config::never_sent;
+use super::{Fleet, FleetState, HandOverError, Listed};
+use crate::aws_http::never_sent;
+use crate::config::{Config, FleetConfig};
 use crate::error::Cause;
-use crate::workspace::{Description, Properties, Timestamp, Workspace, WorkspaceId};
+use crate::timestamp::Timestamp;
+use crate::workspace::{Description, Properties, Workspace, WorkspaceId};
 
 /// The WorkSpaces of this account and region.
 #[derive(Debug)]
@@ -26,8 +32,29 @@ pub struct Amazon {
 }
 
 impl Amazon {
-    /// The fleet behind a client, at the pace that AWS allows (2 calls/s, burst 5), of which a
-    /// listing takes at most half.
+    /// The fleet behind the WorkSpaces API.
+    #[must_use]
+    pub fn connect(config: &Config, fleet: &FleetConfig, http: SharedHttpClient) -> Self {
+        let mut builder = aws_sdk_workspaces::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(config.region.clone())
+            .credentials_provider(config.credentials.clone())
+            .http_client(http)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            // For describing. A hand-over turns retries off.
+            .retry_config(RetryConfig::standard().with_max_attempts(2))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .operation_attempt_timeout(Duration::from_secs(5))
+                    .operation_timeout(Duration::from_secs(12))
+                    .build(),
+            );
+        builder.set_endpoint_url(fleet.endpoint.clone());
+        Self::new(Client::from_conf(builder.build()))
+    }
+
+    /// The fleet behind a client. Calls keep to 2 a second with a burst of 5, a careful choice
+    /// since AWS states no limit; listing takes at most half of that.
     #[must_use]
     pub fn new(client: Client) -> Self {
         let calls = Pace::new(Duration::from_millis(500), 5);
@@ -41,29 +68,29 @@ impl Fleet for Amazon {
         &self,
         workspaces: &[Workspace],
         _: Timestamp,
-    ) -> Result<HashMap<WorkspaceId, Seen>, Cause> {
+    ) -> Result<HashMap<WorkspaceId, FleetState>, Cause> {
         let ids = workspaces.iter().map(|workspace| workspace.workspace_id.to_string());
         let ids: Vec<_> = ids.collect();
-        let mut seen = HashMap::new();
+        let mut states = HashMap::new();
         let mut token = None;
-        // Only the whole answer says that a WorkSpace is not there.
+        // A WorkSpace is missing only if no page has it.
         loop {
             self.calls.wait().await;
             let request = self.client.describe_workspaces().set_workspace_ids(Some(ids.clone()));
             let page = request.set_next_token(token).send().await?;
             for workspace in page.workspaces.unwrap_or_default() {
-                seen.extend(listed(workspace).map(|listed| (listed.workspace_id, listed.state)));
+                states.extend(listed(workspace).map(|listed| (listed.workspace_id, listed.state)));
             }
             token = page.next_token;
             if token.is_none() {
-                return Ok(seen);
+                return Ok(states);
             }
         }
     }
 
-    async fn rebuild(&self, id: &WorkspaceId) -> Result<(), NotRebuilt> {
+    async fn rebuild(&self, id: &WorkspaceId) -> Result<(), HandOverError> {
         let request = RebuildRequest::builder().workspace_id(id.as_str()).build();
-        let request = request.map_err(|error| NotRebuilt::NotTaken(error.into()))?;
+        let request = request.map_err(|error| HandOverError::NotTaken(error.into()))?;
         let once = aws_sdk_workspaces::Config::builder().retry_config(RetryConfig::disabled());
         self.calls.wait().await;
         let answer = self
@@ -74,10 +101,10 @@ impl Fleet for Amazon {
             .config_override(once)
             .send()
             .await
-            .map_err(not_rebuilt)?;
+            .map_err(hand_over_error)?;
         match answer.failed_requests.unwrap_or_default().into_iter().next() {
             None => Ok(()),
-            Some(failed) => Err(refused(failed.error_code.unwrap_or_default())),
+            Some(failed) => Err(refusal(failed.error_code.unwrap_or_default())),
         }
     }
 
@@ -91,9 +118,8 @@ impl Fleet for Amazon {
     }
 }
 
-/// A 4xx is a refusal, but for throttling; anything else than a call that was never sent may
-/// have had its effect.
-fn not_rebuilt(error: SdkError<RebuildWorkspacesError>) -> NotRebuilt {
+/// A 4xx other than throttling is a refusal. Any other call that was sent may have had its effect.
+fn hand_over_error(error: SdkError<RebuildWorkspacesError>) -> HandOverError {
     const THROTTLED: [&str; 8] = [
         "RequestLimitExceeded",
         "RequestThrottled",
@@ -107,36 +133,36 @@ fn not_rebuilt(error: SdkError<RebuildWorkspacesError>) -> NotRebuilt {
     let code = error.code().unwrap_or_default().to_owned();
     let status = error.raw_response().map(Response::status);
     match &error {
-        SdkError::ConstructionFailure(_) => NotRebuilt::NotTaken(error.into()),
-        SdkError::DispatchFailure(_) if never_sent(&error) => NotRebuilt::NotTaken(error.into()),
+        SdkError::ConstructionFailure(_) => HandOverError::NotTaken(error.into()),
+        SdkError::DispatchFailure(_) if never_sent(&error) => HandOverError::NotTaken(error.into()),
         SdkError::ServiceError(_)
             if THROTTLED.contains(&code.as_str())
                 || status.is_some_and(|status| status.as_u16() == 429) =>
         {
-            NotRebuilt::NotTaken(error.into())
+            HandOverError::NotTaken(error.into())
         }
         SdkError::ServiceError(_) if status.is_some_and(StatusCode::is_client_error) => {
-            refused(code)
+            refusal(code)
         }
-        _ => NotRebuilt::NoAnswer(error.into()),
+        _ => HandOverError::NoAnswer(error.into()),
     }
 }
 
-/// The record of a failed rebuild has a code, whatever the fleet said.
-fn refused(code: String) -> NotRebuilt {
+/// A failed rebuild always has a code, also where the fleet gave none.
+fn refusal(code: String) -> HandOverError {
     let code = if code.is_empty() { "REFUSED".to_owned() } else { code };
-    NotRebuilt::Refused { code }
+    HandOverError::Refused { code }
 }
 
-/// A WorkSpace of an answer; `None` without an id that is one. An empty string is as good as no
-/// member, and DynamoDB takes none in the key of an index.
+/// A WorkSpace of an answer; `None` if its id is not valid. Empty strings count as absent, since
+/// DynamoDB refuses them in the keys of an index.
 fn listed(workspace: aws_sdk_workspaces::types::Workspace) -> Option<Listed> {
     let some = |text: Option<String>| text.filter(|text| !text.is_empty());
     let workspace_id = WorkspaceId::try_from(workspace.workspace_id.unwrap_or_default()).ok()?;
     let state = workspace.state.as_ref().map(WorkspaceState::as_str).unwrap_or_default();
     Some(Listed {
         workspace_id,
-        state: state.parse().map_or(Seen::Unknown, Seen::Known),
+        state: state.parse().map_or(FleetState::Unknown, FleetState::Known),
         description: Description {
             directory_id: some(workspace.directory_id),
             user_name: some(workspace.user_name),
@@ -173,8 +199,8 @@ fn properties(properties: WorkspaceProperties) -> Properties {
     }
 }
 
-/// Calls at a pace: one each `interval`, and a `burst` of them at once after a rest. (The generic
-/// cell rate algorithm: `free_at` is when the calls so far would be through, one by one.)
+/// A rate limit: one call each `interval`, and `burst` calls at once after a pause. (The generic
+/// cell rate algorithm: `free_at` is when the calls so far would be done at that rate.)
 #[derive(Debug)]
 struct Pace {
     interval: Duration,

@@ -1,12 +1,14 @@
-//! A fleet without WorkSpaces. It keeps no memory: what it says is a function of the item and the
-//! clock, so it survives Lambda's environments coming and going.
+//! A fleet without WorkSpaces. It keeps no memory: its answers depend only on the item and the
+//! clock, so that they are the same from any Lambda environment.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Fleet, Listed, NotRebuilt, Seen};
+use super::{Fleet, FleetState, HandOverError, Listed};
 use crate::error::Cause;
-use crate::workspace::{Rebuild, State, Timestamp, Workspace, WorkspaceId};
+use crate::rebuild::Rebuild;
+use crate::timestamp::Timestamp;
+use crate::workspace::{State, Workspace, WorkspaceId};
 
 /// A simulated fleet, in which a rebuild takes `rebuild_time`.
 #[derive(Clone, Copy, Debug)]
@@ -16,14 +18,14 @@ pub struct Simulated {
 }
 
 impl Simulated {
-    /// A WorkSpace is as its item says until its rebuild is handed over; then it is REBUILDING,
-    /// for the time that a rebuild takes, and until it was seen so, however seldom anybody looks.
+    /// The state in the item until the rebuild is handed over. Then REBUILDING, for the time that a
+    /// rebuild takes and until a pass has seen it, however rarely passes run.
     fn state(&self, workspace: &Workspace, now: Timestamp) -> State {
-        let open = workspace.rebuild.as_ref().filter(|rebuild| rebuild.status.is_open());
+        let open = workspace.rebuild.as_ref().filter(|rebuild| rebuild.is_open());
         let Some(rebuild) = open else {
             return workspace.state;
         };
-        match rebuild.hand_over_at {
+        match rebuild.claimed_at {
             None => rebuild.previous_state.unwrap_or(State::Available),
             Some(at) if self.is_running(rebuild, at, now) => State::Rebuilding,
             Some(_) if fails(&workspace.workspace_id) => State::Error,
@@ -36,7 +38,8 @@ impl Simulated {
     }
 }
 
-/// Whether rebuilds of this WorkSpace fail: those of one in eight do, by the sum of the id's bytes.
+/// Whether rebuilds of this WorkSpace fail. One WorkSpace in eight fails, by the sum of the bytes
+/// of its id.
 fn fails(id: &WorkspaceId) -> bool {
     id.as_str().bytes().fold(0_u8, u8::wrapping_add) % 8 == 7
 }
@@ -46,19 +49,19 @@ impl Fleet for Simulated {
         &self,
         workspaces: &[Workspace],
         now: Timestamp,
-    ) -> Result<HashMap<WorkspaceId, Seen>, Cause> {
+    ) -> Result<HashMap<WorkspaceId, FleetState>, Cause> {
         let states = workspaces.iter().map(|workspace| {
-            (workspace.workspace_id.clone(), Seen::Known(self.state(workspace, now)))
+            (workspace.workspace_id.clone(), FleetState::Known(self.state(workspace, now)))
         });
         Ok(states.collect())
     }
 
-    /// Always taken: the hand-over's mark on the item is all that there is to it.
-    async fn rebuild(&self, _: &WorkspaceId) -> Result<(), NotRebuilt> {
+    /// Always succeeds: the claim in the item is all that the simulation needs.
+    async fn rebuild(&self, _: &WorkspaceId) -> Result<(), HandOverError> {
         Ok(())
     }
 
-    /// Empty: the table is all that there is. An empty listing changes nothing.
+    /// Empty, since all WorkSpaces are in the table already. Sync ignores an empty listing.
     async fn list(&self, _: Option<String>) -> Result<(Vec<Listed>, Option<String>), Cause> {
         Ok((Vec::new(), None))
     }

@@ -1,227 +1,42 @@
-//! The AWS JSON 1.1 face: what stock AWS clients speak.
+//! The AWS JSON 1.1 face, which stock AWS clients speak.
 //! (Protocol: <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>)
-
-use std::fmt::Display;
-use std::ops::RangeInclusive;
 
 use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use serde_with::skip_serializing_none;
+use strum::EnumString;
 
-use super::json::{Members, members, parse, string};
-use super::{Call, respond};
-use crate::error::{Error, outcome_unknown};
-use crate::service::{Command, Outcome, RebuildRequest};
-use crate::store::Filter;
-use crate::workspace::{Description, IdempotencyKey, Malformed, State, Workspace, WorkspaceId};
+use super::Entry;
+use super::aws::{
+    DescribeWorkspacesInput, Exception, Name, RebuildWorkspacesInput, describe_workspaces,
+    rebuild_workspaces,
+};
+use super::call::{Call, respond};
+use super::failure::Failure;
+use super::json::{InvalidJson, Members, string};
+use crate::service::Service;
 
-/// The most ids, and the longest page, of one `DescribeWorkspaces` (API model).
-const PAGE: u8 = 25;
-/// The forms of two ids (API model).
-const DIRECTORY_ID: &str = "^(d-[0-9a-f]{8,63}$)|(wsd-[0-9a-z]{8,63}$)";
-const BUNDLE_ID: &str = "^wsb-[0-9a-z]{8,63}$";
+pub(super) const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
-/// What a request asks for.
-///
-/// # Errors
-/// Every row of the contract's table that needs no look at a WorkSpace.
-pub fn decode(call: &Call<'_>) -> Result<Command, Error> {
-    let target = call.header("x-amz-target").and_then(Result::ok).unwrap_or_default();
-    let is_root = call.method() == Method::POST && call.path().is_empty();
-    match target.strip_prefix("WorkspacesService.").filter(|_| is_root) {
-        Some("RebuildWorkspaces") => decode_rebuild(call).map(Command::Rebuild),
-        Some("DescribeWorkspaces") => decode_describe(call),
-        Some(_) | None => Err(Error::UnknownOperation),
-    }
+#[derive(Clone, Copy, Debug, EnumString)]
+enum Operation {
+    RebuildWorkspaces,
+    DescribeWorkspaces,
 }
 
-fn decode_rebuild(call: &Call<'_>) -> Result<RebuildRequest, Error> {
-    let mut body = parse(call.body()?)?;
-    let ids = take_list(&mut body, "RebuildWorkspaceRequests", |request| {
-        members(request, "RebuildWorkspaceRequests[]")?.take_string("WorkspaceId")
-    })?;
-
-    let mut constraints = Constraints::default();
-    let list = "rebuildWorkspaceRequests";
-    constraints.not_null(list, ids.as_ref());
-    constraints.length(list, ids.as_ref().map(Vec::len), 1..=1);
-    let mut workspace_id = None;
-    for (number, id) in (1..).zip(ids.into_iter().flatten()) {
-        let place = format!("{list}.{number}.member.workspaceId");
-        constraints.not_null(&place, id.as_ref());
-        let id = id.map(WorkspaceId::try_from);
-        constraints.pattern(&place, !matches!(id, Some(Err(_))), WorkspaceId::PATTERN);
-        workspace_id = id.and_then(Result::ok);
-    }
-    let key = call.header("amz-sdk-invocation-id").transpose()?;
-    let key = key.map(IdempotencyKey::from_sdk_invocation).transpose();
-    if key.is_err() {
-        constraints.broken("amz-sdk-invocation-id", "Member must have 1 to 255 visible characters");
-    }
-    Ok(RebuildRequest {
-        workspace_id: constraints.check(workspace_id)?,
-        idempotency_key: key.ok().flatten(),
-        reason: None,
-        caller: call.caller(),
-    })
-}
-
-fn decode_describe(call: &Call<'_>) -> Result<Command, Error> {
-    let mut body = parse(call.body()?)?;
-    let ids = take_list(&mut body, "WorkspaceIds", |id| string(id, "WorkspaceIds[]"))?;
-    let directory_id = body.take_string("DirectoryId")?;
-    let user_name = body.take_string("UserName")?;
-    let bundle_id = body.take_string("BundleId")?;
-    let limit = body.take_integer("Limit")?;
-    let token = body.take_string("NextToken")?;
-    let workspace_name = body.take_string("WorkspaceName")?;
-
-    let mut constraints = Constraints::default();
-    constraints.length("workspaceIds", ids.as_ref().map(Vec::len), 1..=PAGE.into());
-    let ids = ids.map(distinct_ids).transpose();
-    if ids.is_err() {
-        let pattern = WorkspaceId::PATTERN;
-        let member = format!("[Member must satisfy regular expression pattern: {pattern}]");
-        constraints.broken("workspaceIds", &format!("Member must satisfy constraint: {member}"));
-    }
-    let characters = |text: &Option<String>| Some(text.as_ref()?.chars().count());
-    let is_directory = directory_id.as_deref().is_none_or(is_directory_id);
-    constraints.length("directoryId", characters(&directory_id), 10..=65);
-    constraints.pattern("directoryId", is_directory, DIRECTORY_ID);
-    constraints.length("userName", characters(&user_name), 1..=63);
-    let is_bundle = bundle_id.as_deref().is_none_or(|id| is_id(id, "wsb-", b'a'..=b'z'));
-    constraints.pattern("bundleId", is_bundle, BUNDLE_ID);
-    constraints.bounds("limit", "value", limit, 1..=PAGE.into());
-    constraints.length("nextToken", characters(&token), 1..=2048);
-    let limit = u8::try_from(limit.unwrap_or(PAGE.into())).ok();
-    let limit = constraints.check(limit)?;
-
-    if workspace_name.is_some() {
-        return Err(Error::InvalidCombination("WorkspaceName is not supported here"));
-    }
-    let filter = match (ids.ok().flatten(), directory_id, user_name, bundle_id) {
-        (None, None, None, None) => Filter::All,
-        (Some(ids), None, None, None) => Filter::Ids(ids),
-        (None, Some(directory_id), user_name, None) => {
-            Filter::Directory { directory_id, user_name }
+pub(super) async fn answer(
+    service: &Service,
+    call: &Call<'_>,
+    entry: &mut Entry,
+) -> Response<Body> {
+    let mut response = match route(service, call, entry).await {
+        Ok(response) => response,
+        Err(exception) => {
+            let response = encode_exception(&exception);
+            entry.failed(exception.failure);
+            response
         }
-        (None, None, None, Some(bundle_id)) => Filter::Bundle(bundle_id),
-        _ => {
-            return Err(Error::InvalidCombination(
-                "give WorkspaceIds, or DirectoryId with or without UserName, or BundleId, or none of them",
-            ));
-        }
-    };
-    Ok(Command::DescribeWorkspaces { filter, limit, token })
-}
-
-/// Takes an array out, each entry read by `read`.
-fn take_list<T>(
-    body: &mut Members,
-    name: &str,
-    read: impl Fn(&RawValue) -> Result<T, Error>,
-) -> Result<Option<Vec<T>>, Error> {
-    let values = body.take_array(name)?;
-    values.map(|values| values.iter().map(|value| read(value)).collect()).transpose()
-}
-
-/// Each id once, in the order given: DynamoDB refuses a batch that names a key twice.
-fn distinct_ids(texts: Vec<String>) -> Result<Vec<WorkspaceId>, Malformed> {
-    let mut ids = Vec::new();
-    for text in texts {
-        let id = WorkspaceId::try_from(text)?;
-        if !ids.contains(&id) {
-            ids.push(id);
-        }
-    }
-    Ok(ids)
-}
-
-fn is_directory_id(text: &str) -> bool {
-    is_id(text, "d-", b'a'..=b'f') || is_id(text, "wsd-", b'a'..=b'z')
-}
-
-/// A prefix and 8 to 63 digits or letters, as the API model's ids are.
-fn is_id(text: &str, prefix: &str, letters: RangeInclusive<u8>) -> bool {
-    text.strip_prefix(prefix).is_some_and(|tail| {
-        (8..=63).contains(&tail.len())
-            && tail.bytes().all(|byte| byte.is_ascii_digit() || letters.contains(&byte))
-    })
-}
-
-/// The constraints of the API model that a request breaks, worded as AWS words them. The values
-/// are left out, as AWS leaves them out of sensitive members: no answer repeats raw input.
-#[derive(Default)]
-struct Constraints(Vec<String>);
-
-impl Constraints {
-    fn broken(&mut self, place: &str, constraint: &str) {
-        self.0.push(format!("Value at '{place}' failed to satisfy constraint: {constraint}"));
-    }
-
-    fn not_null<T>(&mut self, place: &str, value: Option<&T>) {
-        if value.is_none() {
-            self.broken(place, "Member must not be null");
-        }
-    }
-
-    fn pattern(&mut self, place: &str, is_met: bool, pattern: &str) {
-        if !is_met {
-            let constraint = format!("Member must satisfy regular expression pattern: {pattern}");
-            self.broken(place, &constraint);
-        }
-    }
-
-    fn length(&mut self, place: &str, length: Option<usize>, allowed: RangeInclusive<usize>) {
-        self.bounds(place, "length", length, allowed);
-    }
-
-    /// An absent value breaks no bounds.
-    fn bounds<T: Display + PartialOrd>(
-        &mut self,
-        place: &str,
-        what: &str,
-        value: Option<T>,
-        allowed: RangeInclusive<T>,
-    ) {
-        let (least, most) = allowed.into_inner();
-        let (order, bound) = match value {
-            Some(value) if value < least => ("greater", least),
-            Some(value) if value > most => ("less", most),
-            Some(_) | None => return,
-        };
-        self.broken(place, &format!("Member must have {what} {order} than or equal to {bound}"));
-    }
-
-    /// What the request comes to, which is there if no constraint is broken.
-    fn check<T>(self, valid: Option<T>) -> Result<T, Error> {
-        match (valid, self.0.len()) {
-            (Some(valid), 0) => Ok(valid),
-            (_, count) => {
-                let errors = if count == 1 { "error" } else { "errors" };
-                let all = self.0.join("; ");
-                Err(Error::Invalid(format!("{count} validation {errors} detected: {all}")))
-            }
-        }
-    }
-}
-
-/// The answer to a request, as an AWS client reads it.
-#[must_use]
-pub fn encode(call: &Call<'_>, result: &Result<Outcome, Error>) -> Response<Body> {
-    let mut response = match result {
-        Ok(Outcome::Accepted { .. }) => success(&RebuildResult { failed_requests: vec![] }),
-        Ok(Outcome::Workspaces(page)) => success(&DescribeResult {
-            workspaces: page.items.iter().map(WorkspaceShape::from).collect(),
-            next_token: page.next_token.as_deref(),
-        }),
-        // No request of this face asks for these.
-        Ok(Outcome::Rebuild(..) | Outcome::Rebuilds(..) | Outcome::Workspace(_)) => {
-            encode_error(&Error::UnknownOperation)
-        }
-        Err(error) => encode_error(error),
     };
     if let Some(id) = call.request_id().and_then(|id| HeaderValue::from_str(id).ok()) {
         response.headers_mut().insert("x-amzn-requestid", id);
@@ -229,98 +44,89 @@ pub fn encode(call: &Call<'_>, result: &Result<Outcome, Error>) -> Response<Body
     response
 }
 
-fn encode_error(error: &Error) -> Response<Body> {
-    let (status, name) = match error {
-        Error::Malformed(_) => (StatusCode::BAD_REQUEST, "SerializationException"),
-        Error::Invalid(_) => (StatusCode::BAD_REQUEST, "ValidationException"),
-        Error::InvalidCombination(_) => {
-            (StatusCode::BAD_REQUEST, "InvalidParameterValuesException")
+async fn route(
+    service: &Service,
+    call: &Call<'_>,
+    entry: &mut Entry,
+) -> Result<Response<Body>, Exception> {
+    let operation = operation(call)?;
+    let body = call.body().map_err(too_large)?;
+    let members = Members::parse(body)?;
+    match operation {
+        Operation::RebuildWorkspaces => {
+            let input = rebuild_workspaces_input(members)?;
+            Ok(success(&rebuild_workspaces(service, call, input, entry).await?))
         }
-        // The errors of the other face's paths come down to this one here.
-        Error::UnknownOperation
-        | Error::UnknownPath
-        | Error::MethodNotAllowed { .. }
-        | Error::UnsupportedMediaType
-        | Error::RebuildNotFound => (StatusCode::BAD_REQUEST, "UnknownOperationException"),
-        Error::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException"),
-        Error::WorkspaceNotFound(id) => {
-            return failed_request(id, "ResourceNotFound.Workspace", error);
+        Operation::DescribeWorkspaces => {
+            let input = describe_workspaces_input(members)?;
+            Ok(success(&describe_workspaces(service, input, entry).await?))
         }
-        Error::InvalidState { workspace_id, .. } => {
-            return failed_request(workspace_id, "InvalidResourceState.Workspace", error);
-        }
-        Error::Throttled(_) => (StatusCode::BAD_REQUEST, "ThrottlingException"),
-        Error::Unreachable(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableException"),
-        Error::OutcomeUnknown { .. } | Error::Internal(_) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure")
-        }
-    };
-    let message = match error {
-        // The client's SDK made the key, and has done with repeating: a new call has another one.
-        Error::OutcomeUnknown { .. } => outcome_unknown(false).to_owned(),
-        _ => error.to_string(),
-    };
-    let body = ErrorShape { __type: name, message: &message };
-    let mut response = respond(status, "application/x-amz-json-1.1", &body);
-    response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(name));
-    response
+    }
 }
 
-fn failed_request(id: &WorkspaceId, code: &str, error: &Error) -> Response<Body> {
-    let failed =
-        FailedRequest { workspace_id: id, error_code: code, error_message: error.to_string() };
-    success(&RebuildResult { failed_requests: vec![failed] })
+fn operation(call: &Call<'_>) -> Result<Operation, Exception> {
+    let target = call.header("x-amz-target").and_then(Result::ok).unwrap_or_default();
+    let is_root = call.method() == Method::POST && call.path().is_empty();
+    let name = target.strip_prefix("WorkspacesService.").filter(|_| is_root);
+    name.and_then(|name| name.parse().ok()).ok_or_else(Exception::unknown_operation)
+}
+
+fn rebuild_workspaces_input(mut members: Members) -> Result<RebuildWorkspacesInput, Exception> {
+    let name = "RebuildWorkspaceRequests";
+    let id = |request: &RawValue| {
+        Members::read(request, "RebuildWorkspaceRequests[]")?.take_string("WorkspaceId")
+    };
+    Ok(RebuildWorkspacesInput { rebuild_workspace_requests: take_list(&mut members, name, id)? })
+}
+
+fn describe_workspaces_input(mut members: Members) -> Result<DescribeWorkspacesInput, Exception> {
+    let id = |id: &RawValue| string(id, "WorkspaceIds[]");
+    Ok(DescribeWorkspacesInput {
+        workspace_ids: take_list(&mut members, "WorkspaceIds", id)?,
+        directory_id: members.take_string("DirectoryId")?,
+        user_name: members.take_string("UserName")?,
+        bundle_id: members.take_string("BundleId")?,
+        limit: members.take_integer("Limit")?,
+        next_token: members.take_string("NextToken")?,
+        workspace_name: members.take_string("WorkspaceName")?,
+    })
+}
+
+/// Removes an array, and decodes each entry with `decode`.
+fn take_list<T>(
+    members: &mut Members,
+    name: &str,
+    decode: impl Fn(&RawValue) -> Result<T, InvalidJson>,
+) -> Result<Option<Vec<T>>, InvalidJson> {
+    let values = members.take_array(name)?;
+    values.map(|values| values.iter().map(|value| decode(value)).collect()).transpose()
+}
+
+impl From<InvalidJson> for Exception {
+    fn from(error: InvalidJson) -> Self {
+        Self { name: Name::SerializationException, failure: error.into() }
+    }
+}
+
+fn too_large(failure: Failure) -> Exception {
+    Exception { name: Name::RequestEntityTooLargeException, failure }
 }
 
 fn success(body: &impl Serialize) -> Response<Body> {
-    respond(StatusCode::OK, "application/x-amz-json-1.1", body)
+    respond(StatusCode::OK, CONTENT_TYPE, body)
 }
 
-#[derive(Serialize)]
-struct ErrorShape<'a> {
-    __type: &'static str,
-    message: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct RebuildResult<'a> {
-    failed_requests: Vec<FailedRequest<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct FailedRequest<'a> {
-    workspace_id: &'a WorkspaceId,
-    error_code: &'a str,
-    error_message: String,
-}
-
-#[skip_serializing_none]
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct DescribeResult<'a> {
-    workspaces: Vec<WorkspaceShape<'a>>,
-    next_token: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct WorkspaceShape<'a> {
-    workspace_id: &'a WorkspaceId,
-    state: State,
-    #[serde(flatten)]
-    description: &'a Description,
-}
-
-impl<'a> From<&'a Workspace> for WorkspaceShape<'a> {
-    fn from(workspace: &'a Workspace) -> Self {
-        Self {
-            workspace_id: &workspace.workspace_id,
-            state: workspace.state,
-            description: &workspace.description,
-        }
+fn encode_exception(exception: &Exception) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        __type: &'static str,
+        message: &'a str,
     }
+    let name = exception.name.into_str();
+    let body = Shape { __type: name, message: &exception.failure.message };
+    let mut response = respond(exception.name.status(), CONTENT_TYPE, &body);
+    response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(name));
+    response
 }
 
 #[cfg(test)]
@@ -330,15 +136,25 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::workspace::{Filter, WorkspaceId};
 
-    /// What a request with this target and body decodes to, or else is answered with.
-    fn decoded(target: &str, body: &str) -> Result<Command, (StatusCode, Value)> {
-        let mut request = Request::new(Body::from(body));
-        *request.method_mut() = Method::POST;
-        request.headers_mut().insert("x-amz-target", target.parse().expect("a header's value"));
+    /// Decodes and checks a body; the answer if it is refused.
+    fn check(operation: Operation, body: &str) -> Result<(), (StatusCode, Value)> {
+        let request = Request::new(Body::Empty);
         let call = Call::new(&request);
-        decode(&call).map_err(|error| {
-            let response = encode(&call, &Err(error));
+        let checked =
+            Members::parse(body.as_bytes()).map_err(Exception::from).and_then(|members| {
+                match operation {
+                    Operation::RebuildWorkspaces => {
+                        rebuild_workspaces_input(members)?.check(&call).map(drop)
+                    }
+                    Operation::DescribeWorkspaces => {
+                        describe_workspaces_input(members)?.check().map(drop)
+                    }
+                }
+            });
+        checked.map_err(|exception| {
+            let response = encode_exception(&exception);
             assert_eq!(response.headers()["content-type"], "application/x-amz-json-1.1");
             let body: Value = serde_json::from_slice(response.body()).expect("JSON");
             assert_eq!(response.headers()["x-amzn-errortype"], *body["__type"].as_str().unwrap());
@@ -346,9 +162,8 @@ mod tests {
         })
     }
 
-    fn message(operation: &str, body: &Value) -> String {
-        let target = format!("WorkspacesService.{operation}");
-        let (status, error) = decoded(&target, &body.to_string()).expect_err("a refusal");
+    fn message(operation: Operation, body: &Value) -> String {
+        let (status, error) = check(operation, &body.to_string()).expect_err("a refusal");
         assert_eq!(
             (status, &error["__type"]),
             (StatusCode::BAD_REQUEST, &json!("ValidationException"))
@@ -359,9 +174,9 @@ mod tests {
     #[test]
     fn constraints_are_worded_as_aws_words_them() {
         let rebuild = |requests: Value| {
-            message("RebuildWorkspaces", &json!({ "RebuildWorkspaceRequests": requests }))
+            message(Operation::RebuildWorkspaces, &json!({ "RebuildWorkspaceRequests": requests }))
         };
-        let describe = |body: Value| message("DescribeWorkspaces", &body);
+        let describe = |body: Value| message(Operation::DescribeWorkspaces, &body);
         let id = json!({ "WorkspaceId": "ws-0a1b2c3d4" });
         let one = |place: &str, constraint: &str| {
             format!(
@@ -400,11 +215,9 @@ mod tests {
     #[test]
     fn a_listing_names_each_id_once_in_the_order_given() {
         let body = r#"{"WorkspaceIds":["ws-bbbbbbbb","ws-aaaaaaaa","ws-bbbbbbbb"]}"#;
-        let command = decoded("WorkspacesService.DescribeWorkspaces", body);
-        let Ok(Command::DescribeWorkspaces { filter: Filter::Ids(ids), limit: 25, token: None }) =
-            command
-        else {
-            panic!("{command:?}");
+        let input = describe_workspaces_input(Members::parse(body.as_bytes()).expect("JSON"));
+        let (Filter::Ids(ids), 25, None) = input.expect("an input").check().expect("valid") else {
+            panic!("another filter, limit or token");
         };
         assert_eq!(
             ids.iter().map(WorkspaceId::as_str).collect::<Vec<_>>(),
@@ -451,26 +264,16 @@ mod tests {
     proptest! {
         #[test]
         fn any_body_is_decoded_or_refused_by_name_without_repeating_it(
-            operation in prop::sample::select(vec!["RebuildWorkspaces", "DescribeWorkspaces"]),
+            operation in prop::sample::select(vec![Operation::RebuildWorkspaces, Operation::DescribeWorkspaces]),
             body in prop_oneof![any_json().prop_map(|body| body.to_string()), any_text()],
         ) {
-            if let Err((status, error)) = decoded(&format!("WorkspacesService.{operation}"), &body) {
+            if let Err((status, error)) = check(operation, &body) {
                 prop_assert_eq!(status, StatusCode::BAD_REQUEST);
                 let names = ["SerializationException", "ValidationException", "InvalidParameterValuesException"];
                 prop_assert!(names.contains(&error["__type"].as_str().unwrap()), "{}", error);
                 let message = error["message"].as_str().unwrap();
                 prop_assert!(!message.is_empty() && !message.contains("RAW"), "{}", message);
             }
-        }
-
-        #[test]
-        fn an_id_matches_its_pattern_or_is_refused(id in any_text()) {
-            let tail = |prefix| id.strip_prefix(prefix).filter(|tail| (8..=63).contains(&tail.len()));
-            let all = |tail: Option<&str>, set: &str| tail.is_some_and(|tail| tail.chars().all(|c| set.contains(c)));
-            let hex = "0123456789abcdef";
-            let alphanumeric = "0123456789abcdefghijklmnopqrstuvwxyz";
-            prop_assert_eq!(is_directory_id(&id), all(tail("d-"), hex) || all(tail("wsd-"), alphanumeric));
-            prop_assert_eq!(is_id(&id, "wsb-", b'a'..=b'z'), all(tail("wsb-"), alphanumeric));
         }
     }
 }

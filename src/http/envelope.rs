@@ -1,328 +1,258 @@
 //! The JSON envelope face: `{"success":true,"data":…}` and `{"success":false,"error":…}`.
 
-use lambda_http::http::header::{ALLOW, CACHE_CONTROL, LOCATION, RETRY_AFTER};
+mod data;
+
+use lambda_http::http::header::{CACHE_CONTROL, LOCATION, RETRY_AFTER};
 use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
-use serde_json::{Value, json};
-use serde_with::skip_serializing_none;
 
-use super::json::{Raw, members, parse};
-use super::{Call, respond};
-use crate::error::Error;
-use crate::service::{Command, Outcome, RebuildRequest};
-use crate::workspace::{
-    Description, IdempotencyKey, Malformed, Reason, Rebuild, RebuildId, State, Status, Timestamp,
-    Workspace, WorkspaceId,
-};
+use self::data::{AcceptedData, ErrorData, RebuildData, RebuildsData, WorkspaceData};
+use super::Entry;
+use super::call::{Call, respond};
+use super::failure::{Code, Failure};
+use super::json::{Members, Raw};
+use crate::error::{DescribeRebuildError, InvalidFormat};
+use crate::rebuild::{IdempotencyKey, Reason, RebuildId};
+use crate::service::{RebuildRequest, Service};
+use crate::workspace::WorkspaceId;
 
-/// How many rebuilds a page of the history has, unless the client says.
+const CONTENT_TYPE: &str = "application/json";
+/// Rebuilds on a page of the history.
 const DEFAULT_LIMIT: u8 = 25;
-/// Seconds after which it is worth looking at an open rebuild again: the reconciler's rhythm.
+const MAX_LIMIT: u8 = 100;
+/// Seconds until an open rebuild may have moved on: the reconciler runs once a minute.
 const FOLLOW_AFTER: &str = "60";
-/// Seconds after which it is worth trying again.
-const TRY_AFTER: &str = "5";
+/// Seconds until a failed request is worth repeating.
+const RETRY_SECONDS: &str = "5";
 
-/// What a request asks for.
-///
-/// # Errors
-/// Every row of the contract's table that needs no look at the WorkSpace.
-pub fn decode(call: &Call<'_>) -> Result<Command, Error> {
-    let segments: Vec<_> = call.path().split('/').collect();
-    match segments[..] {
-        [""] => {
-            expect(call, &Method::POST, "POST")?;
-            decode_rebuild(call).map(Command::Rebuild)
+pub(super) async fn answer(
+    service: &Service,
+    call: &Call<'_>,
+    entry: &mut Entry,
+) -> Response<Body> {
+    let mut response = match route(service, call, entry).await {
+        Ok(response) => response,
+        Err(failure) => {
+            let response = encode_failure(&failure);
+            entry.failed(failure);
+            response
         }
-        ["workspaces", id] => {
-            expect(call, &Method::GET, "GET")?;
-            workspace_id(id.to_owned()).map(Command::DescribeWorkspace)
-        }
-        ["workspaces", id, "rebuilds"] => {
-            expect(call, &Method::GET, "GET")?;
-            Ok(Command::ListRebuilds {
-                workspace_id: workspace_id(id.to_owned())?,
-                limit: limit(call)?,
-                before: next_token(call)?,
-            })
-        }
-        ["workspaces", id, "rebuilds", rebuild_id] => {
-            expect(call, &Method::GET, "GET")?;
-            Ok(Command::DescribeRebuild {
-                workspace_id: workspace_id(id.to_owned())?,
-                // The id is opaque to clients: one of another form is just one that nobody has.
-                rebuild_id: RebuildId::try_from(rebuild_id.to_owned())
-                    .map_err(|_| Error::RebuildNotFound)?,
-            })
-        }
-        _ => Err(Error::UnknownPath),
-    }
-}
-
-fn expect(call: &Call<'_>, method: &Method, allow: &'static str) -> Result<(), Error> {
-    if call.method() == method { Ok(()) } else { Err(Error::MethodNotAllowed { allow }) }
-}
-
-/// Unknown members are refused: a misspelt destructive request must not go through.
-fn decode_rebuild(call: &Call<'_>) -> Result<RebuildRequest, Error> {
-    let body = call.body()?;
-    if call.media_type().is_some_and(|media_type| media_type != "application/json") {
-        return Err(Error::UnsupportedMediaType);
-    }
-    let idempotency_key = match call.header("idempotency-key").transpose()? {
-        None => None,
-        Some(key) => {
-            let key = IdempotencyKey::from_client(key);
-            Some(key.map_err(|error| invalid("idempotency-key", &error))?)
-        }
-    };
-    let mut body = parse(body)?;
-    let requests = body.take_array("RebuildWorkspaceRequests")?;
-    let reason = body.take_string("Reason")?;
-    if !body.is_empty() {
-        let known = "the body has an unknown field; known are RebuildWorkspaceRequests and Reason";
-        return Err(Error::Invalid(known.to_owned()));
-    }
-    let [request] = <[Raw; 1]>::try_from(requests.unwrap_or_default()).map_err(|_| {
-        Error::Invalid("RebuildWorkspaceRequests must have exactly one entry".to_owned())
-    })?;
-    let place = "RebuildWorkspaceRequests[0]";
-    let mut request = members(&request, place)?;
-    let id = request.take_string("WorkspaceId")?;
-    if !request.is_empty() {
-        return Err(Error::Invalid(format!("{place} has an unknown field; known is WorkspaceId")));
-    }
-    let id = id.ok_or_else(|| Error::Invalid("WorkspaceId must be a string".to_owned()))?;
-    let reason = reason.map(Reason::try_from).transpose();
-    Ok(RebuildRequest {
-        workspace_id: workspace_id(id)?,
-        idempotency_key,
-        reason: reason.map_err(|error| invalid("Reason", &error))?,
-        caller: call.caller(),
-    })
-}
-
-fn workspace_id(text: String) -> Result<WorkspaceId, Error> {
-    WorkspaceId::try_from(text).map_err(|error| invalid("WorkspaceId", &error))
-}
-
-fn invalid(field: &str, error: &Malformed) -> Error {
-    Error::Invalid(format!("{field} {error}"))
-}
-
-fn limit(call: &Call<'_>) -> Result<u8, Error> {
-    match call.query("limit").map(str::parse) {
-        None => Ok(DEFAULT_LIMIT),
-        Some(Ok(limit @ 1..=100)) => Ok(limit),
-        Some(_) => Err(Error::Invalid("limit must be a number from 1 to 100".to_owned())),
-    }
-}
-
-fn next_token(call: &Call<'_>) -> Result<Option<RebuildId>, Error> {
-    let token = call.query("next_token").map(|token| RebuildId::try_from(token.to_owned()));
-    let not_ours = "next_token is not one of this listing's";
-    token.transpose().map_err(|_| Error::Invalid(not_ours.to_owned()))
-}
-
-/// The answer to a request, in the envelope.
-#[must_use]
-pub fn encode(call: &Call<'_>, result: &Result<Outcome, Error>) -> Response<Body> {
-    let mut response = match result {
-        Ok(outcome) => encode_outcome(call, outcome),
-        Err(error) => encode_error(error),
     };
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-fn encode_outcome(call: &Call<'_>, outcome: &Outcome) -> Response<Body> {
-    match outcome {
-        Outcome::Accepted { workspace_id, rebuild_id, created_at, is_replay } => {
-            let data = AcceptedData { id: *rebuild_id, created_at: *created_at };
-            let mut response = success(StatusCode::ACCEPTED, data);
-            let headers = response.headers_mut();
-            // A rebuild is asked for at the API's root, below which everything else is.
-            let root = call.client_path();
-            let location = format!("{root}/workspaces/{workspace_id}/rebuilds/{rebuild_id}");
-            if let Ok(location) = HeaderValue::try_from(location) {
-                headers.insert(LOCATION, location);
-            }
-            headers.insert(RETRY_AFTER, HeaderValue::from_static(FOLLOW_AFTER));
-            if *is_replay {
-                headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
-            }
-            response
+async fn route(
+    service: &Service,
+    call: &Call<'_>,
+    entry: &mut Entry,
+) -> Result<Response<Body>, Failure> {
+    let segments: Vec<_> = call.path().split('/').collect();
+    match segments[..] {
+        [""] => {
+            allow(call, &Method::POST)?;
+            rebuild(service, call, entry).await
         }
-        Outcome::Rebuild(workspace_id, rebuild) => {
-            let mut response = success(StatusCode::OK, RebuildData::new(workspace_id, rebuild));
-            if rebuild.status.is_open() {
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(FOLLOW_AFTER));
-            }
-            response
+        ["workspaces", id] => {
+            allow(call, &Method::GET)?;
+            describe_workspace(service, id, entry).await
         }
-        Outcome::Rebuilds(workspace_id, page) => {
-            let rebuilds = page.items.iter().map(|rebuild| RebuildData::new(workspace_id, rebuild));
-            let rebuilds = rebuilds.collect();
-            let next_token = page.next_token.as_deref();
-            success(StatusCode::OK, RebuildsData { rebuilds, next_token })
+        ["workspaces", id, "rebuilds"] => {
+            allow(call, &Method::GET)?;
+            list_rebuilds(service, call, id, entry).await
         }
-        Outcome::Workspace(workspace) => success(StatusCode::OK, WorkspaceData::new(workspace)),
-        // No request of this face asks for it.
-        Outcome::Workspaces(_) => encode_error(&Error::UnknownPath),
+        ["workspaces", id, "rebuilds", rebuild_id] => {
+            allow(call, &Method::GET)?;
+            describe_rebuild(service, id, rebuild_id, entry).await
+        }
+        _ => Err(Failure::refusal(Code::NotFound, "there is nothing at this path")),
     }
 }
 
-fn encode_error(error: &Error) -> Response<Body> {
-    let status = match error {
-        Error::Malformed(_) | Error::Invalid(_) | Error::InvalidCombination(_) => {
-            StatusCode::BAD_REQUEST
-        }
-        // The other face's unknown operation is here what it comes down to.
-        Error::WorkspaceNotFound(_)
-        | Error::RebuildNotFound
-        | Error::UnknownPath
-        | Error::UnknownOperation => StatusCode::NOT_FOUND,
-        Error::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-        Error::InvalidState { .. } => StatusCode::CONFLICT,
-        Error::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Error::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Error::Throttled(_) | Error::Unreachable(_) => StatusCode::SERVICE_UNAVAILABLE,
-        Error::OutcomeUnknown { .. } => StatusCode::GATEWAY_TIMEOUT,
-        Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    let message = if status == StatusCode::BAD_REQUEST {
-        format!("Invalid request parameters: {error}")
-    } else {
-        error.to_string()
-    };
-    let data = ErrorData { code: error.code(), message: &message };
-    let mut response = json_response(status, &Failure { success: false, error: data });
+fn allow(call: &Call<'_>, method: &Method) -> Result<(), Failure> {
+    if call.method() == method {
+        return Ok(());
+    }
+    let message = format!("this path takes {method} only");
+    let header = Some(("allow", method.to_string()));
+    Err(Failure { header, ..Failure::refusal(Code::MethodNotAllowed, message) })
+}
+
+async fn rebuild(
+    service: &Service,
+    call: &Call<'_>,
+    entry: &mut Entry,
+) -> Result<Response<Body>, Failure> {
+    let (id, request) = decode_rebuild(call)?;
+    entry.decoded("RebuildWorkspaces", Some(&id));
+    let accepted = service.rebuild(&id, request).await?;
+    entry.accepted(&accepted);
+
+    let data = AcceptedData { id: accepted.rebuild_id, created_at: accepted.created_at };
+    let mut response = success(StatusCode::ACCEPTED, data);
     let headers = response.headers_mut();
-    if let Error::MethodNotAllowed { allow } = error {
-        headers.insert(ALLOW, HeaderValue::from_static(allow));
+    // A rebuild is requested at the API's root; everything else is below it.
+    let root = call.client_path();
+    let location = format!("{root}/workspaces/{id}/rebuilds/{}", accepted.rebuild_id);
+    if let Ok(location) = HeaderValue::try_from(location) {
+        headers.insert(LOCATION, location);
+    }
+    headers.insert(RETRY_AFTER, HeaderValue::from_static(FOLLOW_AFTER));
+    if accepted.is_replay {
+        headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// Unknown fields are refused: a misspelt destructive request must not go through.
+fn decode_rebuild(call: &Call<'_>) -> Result<(WorkspaceId, RebuildRequest), Failure> {
+    let body = call.body()?;
+    if call.media_type().is_some_and(|media_type| media_type != CONTENT_TYPE) {
+        let message = format!("the body must be JSON, with content-type {CONTENT_TYPE}");
+        return Err(Failure::refusal(Code::UnsupportedMediaType, message));
+    }
+    let key = call.header("idempotency-key").transpose();
+    let key = key.and_then(|key| key.map(IdempotencyKey::from_client).transpose());
+    let idempotency_key = key.map_err(|error| invalid("idempotency-key", &error))?;
+    let mut body = Members::parse(body)?;
+    let requests = body.take_array("RebuildWorkspaceRequests")?;
+    let reason = body.take_string("Reason")?;
+    if !body.is_empty() {
+        return Err(Failure::invalid(
+            "the body has an unknown field; known are RebuildWorkspaceRequests and Reason",
+        ));
+    }
+    let [request] = <[Raw; 1]>::try_from(requests.unwrap_or_default())
+        .map_err(|_| Failure::invalid("RebuildWorkspaceRequests must have exactly one entry"))?;
+    let place = "RebuildWorkspaceRequests[0]";
+    let mut request = Members::read(&request, place)?;
+    let id = request.take_string("WorkspaceId")?;
+    if !request.is_empty() {
+        return Err(Failure::invalid(format!(
+            "{place} has an unknown field; known is WorkspaceId"
+        )));
+    }
+    let id = id.ok_or_else(|| Failure::invalid("WorkspaceId must be a string"))?;
+    let reason = reason.map(Reason::try_from).transpose();
+    let id = workspace_id(&id)?;
+    let reason = reason.map_err(|error| invalid("Reason", &error))?;
+    Ok((id, RebuildRequest { idempotency_key, reason, caller: call.caller() }))
+}
+
+async fn describe_workspace(
+    service: &Service,
+    id: &str,
+    entry: &mut Entry,
+) -> Result<Response<Body>, Failure> {
+    let id = workspace_id(id)?;
+    entry.decoded("DescribeWorkspace", Some(&id));
+    let workspace = service.describe_workspace(&id).await?;
+    Ok(success(StatusCode::OK, WorkspaceData::new(&workspace)))
+}
+
+async fn list_rebuilds(
+    service: &Service,
+    call: &Call<'_>,
+    id: &str,
+    entry: &mut Entry,
+) -> Result<Response<Body>, Failure> {
+    let id = workspace_id(id)?;
+    let limit = limit(call)?;
+    let before = next_token(call)?;
+    entry.decoded("ListRebuilds", Some(&id));
+    let page = service.list_rebuilds(&id, limit, before).await?;
+    Ok(success(StatusCode::OK, RebuildsData::new(&id, &page)))
+}
+
+async fn describe_rebuild(
+    service: &Service,
+    id: &str,
+    rebuild_id: &str,
+    entry: &mut Entry,
+) -> Result<Response<Body>, Failure> {
+    let id = workspace_id(id)?;
+    // Ids are opaque to clients: a text with another format is the id of no rebuild.
+    let rebuild_id =
+        RebuildId::try_from(rebuild_id.to_owned()).map_err(|_| DescribeRebuildError::NotFound)?;
+    entry.decoded("DescribeRebuild", Some(&id));
+    let rebuild = service.describe_rebuild(&id, rebuild_id).await?;
+    let mut response = success(StatusCode::OK, RebuildData::new(&id, &rebuild));
+    if rebuild.is_open() {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(FOLLOW_AFTER));
+    }
+    Ok(response)
+}
+
+fn workspace_id(text: &str) -> Result<WorkspaceId, Failure> {
+    WorkspaceId::try_from(text.to_owned()).map_err(|error| invalid("WorkspaceId", &error))
+}
+
+fn limit(call: &Call<'_>) -> Result<u8, Failure> {
+    match call.query("limit").map(str::parse) {
+        None => Ok(DEFAULT_LIMIT),
+        Some(Ok(limit @ 1..=MAX_LIMIT)) => Ok(limit),
+        Some(_) => Err(Failure::invalid(format!("limit must be a number from 1 to {MAX_LIMIT}"))),
+    }
+}
+
+fn next_token(call: &Call<'_>) -> Result<Option<RebuildId>, Failure> {
+    let token = call.query("next_token").map(|token| RebuildId::try_from(token.to_owned()));
+    token.transpose().map_err(|_| Failure::invalid("next_token is not one of this listing's"))
+}
+
+fn invalid(field: &str, error: &InvalidFormat) -> Failure {
+    Failure::invalid(format!("{field} {error}"))
+}
+
+fn success(status: StatusCode, data: impl Serialize) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Success<T> {
+        success: bool,
+        data: T,
+    }
+    respond(status, CONTENT_TYPE, &Success { success: true, data })
+}
+
+fn encode_failure(failure: &Failure) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        success: bool,
+        error: ErrorData<'a>,
+    }
+    let status = status(failure.code);
+    let message = if status == StatusCode::BAD_REQUEST {
+        format!("Invalid request parameters: {}", failure.message)
+    } else {
+        failure.message.clone()
+    };
+    let error = ErrorData { code: failure.code.into_str(), message: &message };
+    let mut response = respond(status, CONTENT_TYPE, &Body { success: false, error });
+    let headers = response.headers_mut();
+    if let Some((name, value)) = &failure.header
+        && let Ok(value) = HeaderValue::from_str(value)
+    {
+        headers.insert(*name, value);
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static(TRY_AFTER));
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
     }
     response
 }
 
-fn success(status: StatusCode, data: impl Serialize) -> Response<Body> {
-    json_response(status, &Success { success: true, data })
-}
-
-fn json_response(status: StatusCode, body: &impl Serialize) -> Response<Body> {
-    respond(status, "application/json", body)
-}
-
-#[derive(Serialize)]
-struct Success<T> {
-    success: bool,
-    data: T,
-}
-
-#[derive(Serialize)]
-struct Failure<'a> {
-    success: bool,
-    error: ErrorData<'a>,
-}
-
-#[derive(Serialize)]
-struct ErrorData<'a> {
-    code: &'a str,
-    message: &'a str,
-}
-
-#[derive(Serialize)]
-struct AcceptedData {
-    id: RebuildId,
-    created_at: Timestamp,
-}
-
-#[skip_serializing_none]
-#[derive(Serialize)]
-struct RebuildsData<'a> {
-    rebuilds: Vec<RebuildData<'a>>,
-    next_token: Option<&'a str>,
-}
-
-#[skip_serializing_none]
-#[derive(Serialize)]
-struct RebuildData<'a> {
-    id: RebuildId,
-    workspace_id: &'a WorkspaceId,
-    status: Status,
-    created_at: Timestamp,
-    started_at: Option<Timestamp>,
-    ended_at: Option<Timestamp>,
-    previous_state: Option<State>,
-    requested_by: Option<&'a str>,
-    reason: Option<&'a str>,
-    error: Option<ErrorData<'a>>,
-}
-
-impl<'a> RebuildData<'a> {
-    fn new(workspace_id: &'a WorkspaceId, rebuild: &'a Rebuild) -> Self {
-        Self {
-            id: rebuild.id,
-            workspace_id,
-            status: rebuild.status,
-            created_at: rebuild.created_at,
-            started_at: rebuild.started_at,
-            ended_at: rebuild.ended_at,
-            previous_state: rebuild.previous_state,
-            requested_by: rebuild.requested_by.as_deref(),
-            reason: rebuild.reason.as_deref(),
-            error: rebuild.error_code.as_deref().map(|code| ErrorData {
-                code,
-                message: rebuild.error_message.as_deref().unwrap_or_default(),
-            }),
-        }
+fn status(code: Code) -> StatusCode {
+    match code {
+        Code::ValidationError => StatusCode::BAD_REQUEST,
+        Code::NotFound
+        | Code::UnknownOperation
+        | Code::WorkspaceNotFound
+        | Code::RebuildNotFound => StatusCode::NOT_FOUND,
+        Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Code::InvalidWorkspaceState => StatusCode::CONFLICT,
+        Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::OutcomeUnknown => StatusCode::GATEWAY_TIMEOUT,
+        Code::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
     }
-}
-
-#[skip_serializing_none]
-#[derive(Serialize)]
-struct WorkspaceData<'a> {
-    workspace_id: &'a WorkspaceId,
-    state: State,
-    rebuildable: bool,
-    #[serde(flatten)]
-    description: Value,
-    rebuild: Option<RebuildData<'a>>,
-}
-
-impl<'a> WorkspaceData<'a> {
-    fn new(workspace: &'a Workspace) -> Self {
-        let Workspace { workspace_id, state, rebuild, description, .. } = workspace;
-        Self {
-            workspace_id,
-            state: *state,
-            rebuildable: workspace.is_rebuildable(),
-            description: described(description),
-            rebuild: rebuild.as_ref().map(|rebuild| RebuildData::new(workspace_id, rebuild)),
-        }
-    }
-}
-
-/// What is known of a WorkSpace, by the names of this face: `IpAddress` is `ip_address`.
-fn described(description: &Description) -> Value {
-    snake_case(json!(description))
-}
-
-fn snake_case(value: Value) -> Value {
-    let Value::Object(members) = value else {
-        return value;
-    };
-    let renamed = members.into_iter().map(|(name, value)| {
-        let mut snake = String::new();
-        for letter in name.chars() {
-            if letter.is_ascii_uppercase() && !snake.is_empty() {
-                snake.push('_');
-            }
-            snake.push(letter.to_ascii_lowercase());
-        }
-        (snake, snake_case(value))
-    });
-    Value::Object(renamed.collect())
 }

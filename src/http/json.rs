@@ -1,7 +1,7 @@
-//! Reading JSON strictly: an object is an object, a string a string, a member there once.
+//! Strict JSON: an object is an object, a string is a string, and no member stands twice.
 //!
-//! Derived deserialisers would also take an array for an object, and their messages repeat the
-//! input; these name the field only.
+//! Derived deserialisers would also accept an array for an object, and their messages repeat the
+//! input. The messages here name the field only.
 
 use std::collections::BTreeMap;
 
@@ -9,81 +9,80 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_with::{MapPreventDuplicates, serde_as};
 
-use crate::error::Error;
+/// A value that is not decoded yet.
+pub(super) type Raw = Box<RawValue>;
 
-/// A value that is not read yet.
-pub type Raw = Box<RawValue>;
+/// A text that is not JSON, or a value of another JSON type than its field has.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct InvalidJson(String);
 
-/// The members of an object that are not read yet. A member that is there twice is refused: who
-/// asks for one WorkSpace to be wiped, then for another, has not said which.
+/// The members of an object that are not decoded yet. An object with the same member twice is
+/// refused: a client that names two WorkSpaces to wipe has not said which.
 #[serde_as]
 #[derive(Deserialize)]
 #[serde(transparent)]
-pub struct Members(#[serde_as(as = "MapPreventDuplicates<_, _>")] BTreeMap<String, Raw>);
-
-/// The JSON object that a body is.
-pub fn parse(body: &[u8]) -> Result<Members, Error> {
-    let object = "an object, with each field once";
-    serde_json::from_slice(body).map_err(|error| match body {
-        [] => Error::Malformed("the body is empty".to_owned()),
-        _ if error.is_data() => wrong_type("the body", object),
-        _ => Error::Malformed("the body is not valid JSON".to_owned()),
-    })
-}
-
-/// Reads a value; `place` names it, and `wanted` says what it must be.
-fn read<'a, T: Deserialize<'a>>(
-    value: &'a RawValue,
-    place: &str,
-    wanted: &str,
-) -> Result<T, Error> {
-    serde_json::from_str(value.get()).map_err(|_| wrong_type(place, wanted))
-}
-
-fn wrong_type(place: &str, wanted: &str) -> Error {
-    Error::Malformed(format!("{place} must be {wanted}"))
-}
-
-/// The object that a value is.
-pub fn members(value: &RawValue, place: &str) -> Result<Members, Error> {
-    read(value, place, "an object, with each field once")
-}
-
-/// The string that a value is.
-pub fn string(value: &RawValue, place: &str) -> Result<String, Error> {
-    read(value, place, "a string")
-}
+pub(super) struct Members(#[serde_as(as = "MapPreventDuplicates<_, _>")] BTreeMap<String, Raw>);
 
 impl Members {
-    /// Whether all of them were taken out.
-    pub fn is_empty(&self) -> bool {
+    const WANTED: &str = "an object, with each field once";
+
+    /// Decodes a body.
+    pub(super) fn parse(body: &[u8]) -> Result<Self, InvalidJson> {
+        serde_json::from_slice(body).map_err(|error| match body {
+            [] => InvalidJson("the body is empty".to_owned()),
+            _ if error.is_data() => wrong_type("the body", Self::WANTED),
+            _ => InvalidJson("the body is not valid JSON".to_owned()),
+        })
+    }
+
+    /// Decodes a value that must be an object; `place` names it in the error.
+    pub(super) fn read(value: &RawValue, place: &str) -> Result<Self, InvalidJson> {
+        read(value, place, Self::WANTED)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Takes a member out; JSON's `null` is as good as no member.
+    pub(super) fn take_string(&mut self, name: &str) -> Result<Option<String>, InvalidJson> {
+        self.take(name, "a string")
+    }
+
+    pub(super) fn take_array(&mut self, name: &str) -> Result<Option<Vec<Raw>>, InvalidJson> {
+        self.take(name, "an array")
+    }
+
+    pub(super) fn take_integer(&mut self, name: &str) -> Result<Option<i64>, InvalidJson> {
+        self.take(name, "an integer")
+    }
+
+    /// Removes a member and decodes it. `null` counts as absent.
     fn take<T: for<'a> Deserialize<'a>>(
         &mut self,
         name: &str,
         wanted: &str,
-    ) -> Result<Option<T>, Error> {
+    ) -> Result<Option<T>, InvalidJson> {
         let value = self.0.remove(name);
         value.map_or(Ok(None), |value| read(&value, name, wanted))
     }
+}
 
-    /// Takes a string out.
-    pub fn take_string(&mut self, name: &str) -> Result<Option<String>, Error> {
-        self.take(name, "a string")
-    }
+/// Decodes a value that must be a string; `place` names it in the error.
+pub(super) fn string(value: &RawValue, place: &str) -> Result<String, InvalidJson> {
+    read(value, place, "a string")
+}
 
-    /// Takes an array out.
-    pub fn take_array(&mut self, name: &str) -> Result<Option<Vec<Raw>>, Error> {
-        self.take(name, "an array")
-    }
+fn read<T: for<'a> Deserialize<'a>>(
+    value: &RawValue,
+    place: &str,
+    wanted: &str,
+) -> Result<T, InvalidJson> {
+    serde_json::from_str(value.get()).map_err(|_| wrong_type(place, wanted))
+}
 
-    /// Takes an integer out.
-    pub fn take_integer(&mut self, name: &str) -> Result<Option<i64>, Error> {
-        self.take(name, "an integer")
-    }
+fn wrong_type(place: &str, wanted: &str) -> InvalidJson {
+    InvalidJson(format!("{place} must be {wanted}"))
 }
 
 #[cfg(test)]
@@ -91,20 +90,20 @@ mod tests {
     use super::*;
 
     fn x(value: &str) -> Members {
-        parse(format!(r#"{{"x":{value}}}"#).as_bytes()).expect("an object")
+        Members::parse(format!(r#"{{"x":{value}}}"#).as_bytes()).expect("an object")
     }
 
     #[test]
-    fn no_object_has_a_member_twice() {
+    fn a_member_that_stands_twice_is_refused() {
         for body in [r#"{"a":1,"a":1}"#, r#"{"a":1,"b":2,"\u0061":3}"#, r#"{"a":null,"a":1}"#] {
-            let error = parse(body.as_bytes()).err().map(|error| error.to_string());
+            let error = Members::parse(body.as_bytes()).err().map(|error| error.to_string());
             assert_eq!(error.as_deref(), Some("the body must be an object, with each field once"));
         }
-        assert!(parse(br#"{"a":{"b":1},"b":{"a":1}}"#).is_ok());
+        assert!(Members::parse(br#"{"a":{"b":1},"b":{"a":1}}"#).is_ok());
     }
 
     #[test]
-    fn a_member_is_of_its_type_or_absent() {
+    fn a_member_has_its_type_or_is_absent() {
         for value in ["1", "[]", "{}", "true", r#"["text"]"#, r#""\ud800""#] {
             assert!(x(value).take_string("x").is_err(), "{value}");
         }
@@ -116,7 +115,7 @@ mod tests {
         }
         let mut null = x("null");
         assert!(matches!(null.take_string("x"), Ok(None)));
-        assert!(null.is_empty(), "taken out all the same");
+        assert!(null.is_empty(), "it was taken out");
         assert!(matches!(x("-7").take_integer("x"), Ok(Some(-7))));
         assert!(matches!(x(r#""\u0061""#).take_string("x"), Ok(Some(text)) if text == "a"));
     }

@@ -17,7 +17,7 @@ import pytest
 from botocore.config import Config
 
 ROOT = pathlib.Path(__file__).parents[2]
-CARGO = ["cargo", "run", "--quiet", "--locked", "--example", "local", "--"]
+CARGO = ["cargo", "run", "--quiet", "--locked", "--package", "local", "--"]
 REGION = "us-east-1"
 
 

@@ -15,6 +15,7 @@ use aws_sdk_workspaces::operation::rebuild_workspaces::{
     RebuildWorkspacesError, RebuildWorkspacesOutput,
 };
 use aws_sdk_workspaces::types::{RebuildRequest, WorkspaceState};
+use rebuild_workspaces::aws_http;
 use rebuild_workspaces::workspace::State;
 use serde_json::{Value, json};
 use strum::VariantArray;
@@ -37,7 +38,7 @@ fn client_with(endpoint: &str, retries: RetryConfig) -> Client {
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("test", "test", None, None, "test"))
         .retry_config(retries)
-        .http_client(config(endpoint).http_client())
+        .http_client(aws_http::client(&config(endpoint)))
         .endpoint_url(endpoint);
     Client::from_conf(config.build())
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use rebuild_workspaces::service::Service;
 use serde_json::Value;
 
-use crate::gateway;
 use crate::system::System;
+use local::gateway;
 
 #[tokio::test]
 async fn each_event_gets_the_answer_beside_it() {

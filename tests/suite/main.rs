@@ -4,15 +4,11 @@
 mod aws_clients;
 mod aws_json;
 mod contract;
-#[path = "../../examples/local/dynamodb.rs"]
-mod dynamodb;
 mod events;
 mod faults;
-#[path = "../../examples/local/gateway.rs"]
-mod gateway;
 mod growth;
 mod lambda;
-mod local;
+mod local_run;
 mod properties;
 mod race;
 mod reconcile;

@@ -4,15 +4,15 @@ use std::collections::HashSet;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use rebuild_workspaces::config::warm_up;
+use rebuild_workspaces::aws_http;
 use rebuild_workspaces::service::Service;
-use rebuild_workspaces::store::Store;
+use rebuild_workspaces::store::{Store, client_config};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::gateway::invoke;
 use crate::lambda::event;
 use crate::system::{System, config};
+use local::gateway::invoke;
 
 const MANY: usize = 200;
 const ID: &str = "ws-available0001";
@@ -21,10 +21,11 @@ const ID: &str = "ws-available0001";
 /// long so many requests take on a slow machine says nothing about who wins.
 async fn environment(system: &System) -> Service {
     let config = config(&system.wire.url);
-    let dynamodb = config.dynamodb_config(config.http_client()).to_builder();
+    let dynamodb = client_config(&config, aws_http::client(&config)).to_builder();
     let client = Client::from_conf(dynamodb.timeout_config(TimeoutConfig::disabled()).build());
-    warm_up(&client, &config.workspaces_table).await;
-    Service::new(Store::new(client, config.workspaces_table, config.rebuilds_table))
+    let store = Store::new(client, config.workspaces_table, config.rebuilds_table);
+    store.warm_up().await;
+    Service::new(store)
 }
 
 /// The answers to the same request, made that many times at once.

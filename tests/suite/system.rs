@@ -11,14 +11,15 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
+use rebuild_workspaces::aws_http;
 use rebuild_workspaces::config::Config;
 use rebuild_workspaces::service::Service;
-use rebuild_workspaces::store::Store;
+use rebuild_workspaces::store::{Store, client_config};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::wire::Wire;
-use crate::{dynamodb, gateway};
+use local::{dynamodb, gateway};
 
 /// A running system, seeded with one WorkSpace in each state, which ends with the test's runtime.
 #[derive(Clone)]
@@ -49,12 +50,13 @@ impl System {
         tokio::spawn(dynoxide::server::serve_on(listener, database));
         let wire = Wire::start(&dynamodb).await;
         let to_wire = config(&wire.url);
-        let to_wire = to_wire.dynamodb_config(to_wire.http_client()).to_builder();
+        let to_wire = client_config(&to_wire, aws_http::client(&to_wire)).to_builder();
         let client = Client::from_conf(change(to_wire).build());
         let store = Store::new(client, "workspaces".into(), "rebuilds".into());
         let (listener, api) = listen().await;
         tokio::spawn(gateway::serve(listener, Service::new(store.clone()), pending()));
-        let client = config(&dynamodb).dynamodb();
+        let config = config(&dynamodb);
+        let client = Client::from_conf(client_config(&config, aws_http::client(&config)));
         Self { api, dynamodb, wire, store, client }
     }
 

@@ -10,19 +10,21 @@ use aws_sdk_dynamodb::config::{RuntimeComponents, SharedHttpClient};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
-use rebuild_workspaces::config::{FleetConfig, FleetMode, warm_up};
+use local::{dynamodb, gateway};
+use rebuild_workspaces::aws_http;
+use rebuild_workspaces::config::{FleetConfig, FleetMode};
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::reconcile::Reconciler;
-use rebuild_workspaces::service::{Caller, Command, RebuildRequest, Service};
-use rebuild_workspaces::store::{Filter, Store};
-use rebuild_workspaces::workspace::WorkspaceId;
+use rebuild_workspaces::service::{Caller, RebuildRequest, Service};
+use rebuild_workspaces::store::{Store, client_config};
+use rebuild_workspaces::workspace::{Filter, WorkspaceId};
 use serde_json::Value as Json;
 use serde_yaml_ng::Value;
 use time::OffsetDateTime;
 
+use crate::events;
 use crate::system::{System, config};
-use crate::{dynamodb, events, gateway};
 
 /// Actions, each on a resource: `dynamodb:Query` on `WorkspacesTable/index/Bundle`.
 type Permissions = BTreeSet<(String, String)>;
@@ -31,16 +33,16 @@ type Permissions = BTreeSet<(String, String)>;
 async fn the_api_function_may_do_what_it_does_and_nothing_else() {
     let system = System::start().await;
     let (recorder, client) = recorded(&system);
-    warm_up(&client, "workspaces").await;
-    let service = Service::new(store(client));
+    let store = store(client);
+    store.warm_up().await;
+    let service = Service::new(store);
     for (_, event, _) in events::all() {
         gateway::invoke(service.clone(), event).await;
     }
     let directory_id = "d-906700a1b2".to_owned();
     let directory = Filter::Directory { directory_id, user_name: None };
     for filter in [Filter::All, directory, Filter::Bundle("wsb-0a1b2c3d4".to_owned())] {
-        let command = Command::DescribeWorkspaces { filter, limit: 25, token: None };
-        service.execute(command).await.expect("a page");
+        service.list_workspaces(&filter, 25, None).await.expect("a page");
     }
     assert_eq!(recorder.sent(), allowed("Rebuild", false));
 }
@@ -68,7 +70,7 @@ async fn the_reconciler_may_do_what_it_does_and_nothing_else() {
         endpoint: Some(other.api),
     };
     let http = SharedHttpClient::new(recorder.clone());
-    let fleet = Amazon::new(config(&system.dynamodb).workspaces(http, &fleet));
+    let fleet = Amazon::connect(&config(&system.dynamodb), &fleet, http);
     let reconciler = Reconciler { store, fleet, clock: OffsetDateTime::now_utc };
     reconciler.follow().await.expect("a pass");
     reconciler.sync().await.expect("a pass");
@@ -78,8 +80,8 @@ async fn the_reconciler_may_do_what_it_does_and_nothing_else() {
 /// A client of the system's DynamoDB, and what notes its requests.
 fn recorded(system: &System) -> (Recorder, Client) {
     let config = config(&system.dynamodb);
-    let recorder = Recorder { http: config.http_client(), sent: Arc::default() };
-    let client = Client::from_conf(config.dynamodb_config(SharedHttpClient::new(recorder.clone())));
+    let recorder = Recorder { http: aws_http::client(&config), sent: Arc::default() };
+    let client = Client::from_conf(client_config(&config, SharedHttpClient::new(recorder.clone())));
     (recorder, client)
 }
 
@@ -88,14 +90,10 @@ fn store(client: Client) -> Store {
 }
 
 async fn accept(system: &System, id: &str) {
-    let request = RebuildRequest {
-        workspace_id: WorkspaceId::try_from(id.to_owned()).expect("an id"),
-        idempotency_key: None,
-        reason: None,
-        caller: Caller::default(),
-    };
+    let request = RebuildRequest { idempotency_key: None, reason: None, caller: Caller::default() };
     let service = Service::new(system.store.clone());
-    service.execute(Command::Rebuild(request)).await.expect("accepted");
+    let id = WorkspaceId::try_from(id.to_owned()).expect("an id");
+    service.rebuild(&id, request).await.expect("accepted");
 }
 
 /// What a function's role allows, without what Lambda itself does in its name: logs and traces.

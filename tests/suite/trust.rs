@@ -11,7 +11,9 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::serve::Listener;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use rebuild_workspaces::config::{Config, never_sent, warm_up};
+use rebuild_workspaces::aws_http::{self, never_sent};
+use rebuild_workspaces::config::Config;
+use rebuild_workspaces::store::{Store, client_config};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
@@ -155,11 +157,11 @@ fn config(
 /// One request to the endpoint: the reason if it was never sent.
 async fn connect(url: &str, variables: &[(&str, &str)]) -> Result<(), String> {
     let config = config(url, variables).expect("a configuration");
-    let once = config.dynamodb_config(config.http_client()).to_builder();
+    let once = client_config(&config, aws_http::client(&config)).to_builder();
     let once = once.retry_config(RetryConfig::disabled()).build();
     let client = aws_sdk_dynamodb::Client::from_conf(once);
     // Nothing that happens to it may fail the start.
-    warm_up(&client, "workspaces").await;
+    Store::new(client.clone(), "workspaces".into(), "rebuilds".into()).warm_up().await;
     let Err(error) = client.list_tables().send().await else {
         return Ok(());
     };

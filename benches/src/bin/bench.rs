@@ -1,5 +1,5 @@
 //! Builds the function and what it is compared with, drives the real bootstraps through a Runtime
-//! API on loopback, in turn, run by run, and prints the tables of the README.
+//! API on loopback, in turn, run by run, and prints the tables of benches/README.md.
 //!
 //! DynamoDB is a canned answer here, the same for all: `{}` to everything, at once. What is
 //! compared are the functions, so the database must neither vary nor be waited for; and the
@@ -31,10 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn main() -> Result<()> {
     let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
     let product = benches.parent().ok_or("benches/ has a parent")?;
-    same_profile(benches, product)?;
-    cargo(&["build", "--release", "--bin", "rebuild"], product)?;
+    // Apart, so that neither gets features of the other's dependencies.
+    cargo(&["build", "--release", "-p", "rebuild-workspaces", "--bin", "rebuild"], product)?;
     let compared = ["--bin", "hello", "--bin", "idiomatic", "--bin", "warm"];
-    cargo(&[&["build", "--release"], &compared[..]].concat(), benches)?;
+    cargo(&[&["build", "--release", "-p", "benches"], &compared[..]].concat(), product)?;
 
     let dynamodb = Endpoint::start(None)?;
     let (tls, ca) = certificate()?;
@@ -49,10 +49,8 @@ fn main() -> Result<()> {
         .unwrap_or_default();
     std::fs::write(&with_public, ca + &system)?;
 
-    let binary = |directory: &Path, name: &str| directory.join("target/release").join(name);
-    let hello = binary(benches, "hello");
-    let idiomatic = binary(benches, "idiomatic");
-    let rebuild = binary(product, "rebuild");
+    let binary = |name: &str| product.join("target/release").join(name);
+    let [hello, idiomatic, rebuild] = ["hello", "idiomatic", "rebuild"].map(binary);
     let mut programs = vec![
         Program::new("hello world", &hello, &dynamodb, None),
         Program::new("this function", &rebuild, &dynamodb, None),
@@ -99,7 +97,7 @@ fn main() -> Result<()> {
     print!("{}", table(&programs)?);
     std::fs::write(benches.join("cold-start.svg"), plot(&programs))?;
     if Command::new("valgrind").arg("--version").output().is_ok() {
-        let warm = Program::new("warm", &binary(benches, "warm"), &dynamodb, None);
+        let warm = Program::new("warm", &binary("warm"), &dynamodb, None);
         print!("\n{}", instructions(&warm)?);
     } else {
         println!("\n(no valgrind here: instructions are not counted)");
@@ -112,26 +110,6 @@ fn cargo(arguments: &[&str], directory: &Path) -> Result<()> {
     let status = Command::new("cargo").args(arguments).current_dir(directory).status()?;
     if !status.success() {
         return Err(format!("cargo {} failed", arguments.join(" ")).into());
-    }
-    Ok(())
-}
-
-/// What is compared has to be built alike.
-fn same_profile(benches: &Path, product: &Path) -> Result<()> {
-    let profile = |directory: &Path| -> Result<Vec<String>> {
-        let manifest = std::fs::read_to_string(directory.join("Cargo.toml"))?;
-        let lines = manifest.lines().skip_while(|line| *line != "[profile.release]").skip(1);
-        let mut lines: Vec<_> = lines
-            .take_while(|line| !line.starts_with('['))
-            .filter(|line| line.contains('=') && !line.starts_with('#'))
-            .map(str::to_owned)
-            .collect();
-        lines.sort();
-        Ok(lines)
-    };
-    let (ours, theirs) = (profile(benches)?, profile(product)?);
-    if ours != theirs {
-        return Err(format!("the release profiles differ: {ours:?}, {theirs:?}").into());
     }
     Ok(())
 }
@@ -225,14 +203,14 @@ impl<'a> Program<'a> {
         let mut times = vec![];
         let (mut init, mut cold, mut new_connections) = (Duration::ZERO, Duration::ZERO, 0);
         for number in 0..REQUESTS {
-            expect(&mut stream, "/invocation/next")?;
+            read_request(&mut stream, "/invocation/next")?;
             if number == 0 {
                 init = start.elapsed();
             }
             let connections = self.endpoint.connections.load(Ordering::SeqCst);
             answer(stream.get_mut(), "200 OK", &event)?;
             let asked = Instant::now();
-            let body = expect(&mut stream, "/response")?;
+            let body = read_request(&mut stream, "/response")?;
             times.push(asked.elapsed());
             if number == 0 {
                 cold = start.elapsed();
@@ -301,13 +279,13 @@ impl Endpoint {
 fn converse(stream: impl Read + Write) -> Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
-        expect(&mut stream, "/")?;
+        read_request(&mut stream, "/")?;
         answer(stream.get_mut(), "200 OK", "{}")?;
     }
 }
 
 /// Reads one request, whose path has to end in `path`; its body.
-fn expect(stream: &mut impl BufRead, path: &str) -> Result<String> {
+fn read_request(stream: &mut impl BufRead, path: &str) -> Result<String> {
     let mut line = String::new();
     stream.read_line(&mut line)?;
     let request = line.trim_end().to_owned();

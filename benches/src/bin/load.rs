@@ -9,7 +9,9 @@ use std::process::{Child, Command, Stdio};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use rebuild_workspaces::aws_http;
 use rebuild_workspaces::config::Config;
+use rebuild_workspaces::store::client_config;
 
 const THREADS: usize = 2;
 /// WorkSpaces to rebuild for each of `wrk`'s threads: more than it gets through.
@@ -23,11 +25,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if Command::new("wrk").arg("-v").output().is_err() {
         return Err("this needs wrk (Debian: apt-get install wrk)".into());
     }
-    let build = ["build", "--release", "--example", "local"];
+    let build = ["build", "--release", "-p", "local"];
     if !Command::new("cargo").args(build).current_dir(product).status()?.success() {
         return Err("the local run does not build".into());
     }
-    let mut local = Command::new(product.join("target/release/examples/local"))
+    let mut local = Command::new(product.join("target/release/local"))
         .args(["--port", "0", "--dynamodb-port", "0", "--rebuild-seconds", "3600"])
         .env("RUST_LOG", "error")
         .stdout(Stdio::piped())
@@ -75,7 +77,7 @@ async fn fill(dynamodb: &str) -> Result<(), Box<dyn Error>> {
         "AWS_CA_BUNDLE" | "SSL_CERT_FILE" => None,
         _ => Some("local".to_owned()),
     })?;
-    let client: Client = config.dynamodb();
+    let client = Client::from_conf(client_config(&config, aws_http::client(&config)));
     let ids: Vec<_> = (0..THREADS)
         .flat_map(|thread| {
             (1..=WORKSPACES).map(move |number| format!("ws-load{thread:02}{number:07}"))

@@ -10,24 +10,25 @@ use aws_sdk_dynamodb::Client;
 use benches::{event, update_item};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Context, Error, LambdaEvent, Service as _, service_fn};
-use rebuild_workspaces::config::{Config, init_logging, warm_up};
+use rebuild_workspaces::config::Config;
 use rebuild_workspaces::http::invoke;
 use rebuild_workspaces::service::Service;
-use rebuild_workspaces::store::Store;
+use rebuild_workspaces::store::{Store, client_config};
+use rebuild_workspaces::{aws_http, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
     let what = arguments.next().ok_or("what?")?;
     let times: u32 = arguments.next().ok_or("how many?")?.parse()?;
-    init_logging();
+    telemetry::init();
     let config = Config::from_env()?;
     let client = match what.as_str() {
         "sdk" => Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await),
-        _ => config.dynamodb(),
+        _ => Client::from_conf(client_config(&config, aws_http::client(&config))),
     };
-    warm_up(&client, &config.workspaces_table).await;
     let store = Store::new(client.clone(), config.workspaces_table, config.rebuilds_table);
+    store.warm_up().await;
     let service = Service::new(store);
     let event = event()?;
     for _ in 0..times {

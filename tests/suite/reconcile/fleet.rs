@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
+use rebuild_workspaces::aws_http;
 use rebuild_workspaces::config::{FleetConfig, FleetMode};
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
-use rebuild_workspaces::fleet::{Fleet, NotRebuilt, Seen};
+use rebuild_workspaces::fleet::{Fleet, FleetState, HandOverError};
+use rebuild_workspaces::rebuild::Status;
 use rebuild_workspaces::reconcile::Reconciler;
-use rebuild_workspaces::workspace::{State, Status, WorkspaceId};
+use rebuild_workspaces::workspace::{State, WorkspaceId};
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -26,7 +28,7 @@ fn amazon(endpoint: &str) -> Amazon {
         rebuild_time: Duration::ZERO,
         endpoint: Some(endpoint.to_owned()),
     };
-    Amazon::new(config.workspaces(config.http_client(), &fleet))
+    Amazon::connect(&config, &fleet, aws_http::client(&config))
 }
 
 fn id(text: &str) -> WorkspaceId {
@@ -80,12 +82,12 @@ async fn the_table_is_filled_from_the_fleet() {
 }
 
 /// What a hand-over came to, as a word.
-fn word(result: Result<(), NotRebuilt>) -> String {
+fn word(result: Result<(), HandOverError>) -> String {
     match result {
         Ok(()) => "taken".to_owned(),
-        Err(NotRebuilt::NotTaken(_)) => "not taken".to_owned(),
-        Err(NotRebuilt::Refused { code }) => format!("refused: {code}"),
-        Err(NotRebuilt::NoAnswer(_)) => "no answer".to_owned(),
+        Err(HandOverError::NotTaken(_)) => "not taken".to_owned(),
+        Err(HandOverError::Refused { code }) => format!("refused: {code}"),
+        Err(HandOverError::NoAnswer(_)) => "no answer".to_owned(),
     }
 }
 
@@ -158,8 +160,8 @@ async fn what_an_answer_says_of_a_workspace() {
         json!({ "Workspaces": [workspace] }).to_string()
     };
     let rows = [
-        (with("STOPPED"), Some(Seen::Known(State::Stopped))),
-        (with("FROZEN"), Some(Seen::Unknown)),
+        (with("STOPPED"), Some(FleetState::Known(State::Stopped))),
+        (with("FROZEN"), Some(FleetState::Unknown)),
         (json!({ "Workspaces": [] }).to_string(), None),
     ];
     for (body, expected) in rows {

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use rebuild_workspaces::error::Error;
+use rebuild_workspaces::error;
 use rebuild_workspaces::reconcile::Followed;
 use rebuild_workspaces::workspace::{State, WorkspaceId};
 use time::Duration;
@@ -84,12 +84,15 @@ fn touches(call: &str) -> (&'static [&'static str], &'static [&'static str]) {
 /// One pass, which waits for its turn before each call.
 struct Pass<'a> {
     line: Arc<Line>,
-    future: Pin<Box<dyn Future<Output = Result<Followed, Error>> + 'a>>,
+    future: Pin<Box<dyn Future<Output = Result<Followed, error::Fault>> + 'a>>,
     is_over: bool,
 }
 
 impl<'a> Pass<'a> {
-    fn new(line: Arc<Line>, future: impl Future<Output = Result<Followed, Error>> + 'a) -> Self {
+    fn new(
+        line: Arc<Line>,
+        future: impl Future<Output = Result<Followed, error::Fault>> + 'a,
+    ) -> Self {
         line.take_turns();
         let mut pass = Self { line, future: Box::pin(future), is_over: false };
         pass.run();

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rebuild_workspaces::error::{Cause, Error};
-use rebuild_workspaces::fleet::{Fleet, Listed, NotRebuilt, Seen};
+use rebuild_workspaces::error::{Cause, Fault};
+use rebuild_workspaces::fleet::{Fleet, FleetState, HandOverError, Listed};
 use rebuild_workspaces::reconcile::{Reconciler, Synced};
-use rebuild_workspaces::workspace::{Description, State, Timestamp, Workspace, WorkspaceId};
+use rebuild_workspaces::timestamp::Timestamp;
+use rebuild_workspaces::workspace::{Description, State, Workspace, WorkspaceId};
 use time::Duration;
 
 use super::world::{Machine, World};
@@ -28,13 +29,13 @@ impl Fleet for Listing {
         &self,
         workspaces: &[Workspace],
         _: Timestamp,
-    ) -> Result<HashMap<WorkspaceId, Seen>, Cause> {
+    ) -> Result<HashMap<WorkspaceId, FleetState>, Cause> {
         let ids = workspaces.iter().map(|workspace| workspace.workspace_id.clone());
         let known = ids.filter(|id| self.unlisted.contains(id));
-        Ok(known.map(|id| (id, Seen::Known(State::Available))).collect())
+        Ok(known.map(|id| (id, FleetState::Known(State::Available))).collect())
     }
 
-    async fn rebuild(&self, _: &WorkspaceId) -> Result<(), NotRebuilt> {
+    async fn rebuild(&self, _: &WorkspaceId) -> Result<(), HandOverError> {
         panic!("sync rebuilds nothing")
     }
 
@@ -53,7 +54,7 @@ impl Listing {
         Self { world: Arc::clone(world), pages, unlisted: vec![], asked_for: vec![] }
     }
 
-    async fn sync(self) -> Result<Synced, Error> {
+    async fn sync(self) -> Result<Synced, Fault> {
         let world = Arc::clone(&self.world);
         let store = world.process(0).0.store;
         Reconciler { store, clock: || world.now(), fleet: self }.sync().await
@@ -62,7 +63,7 @@ impl Listing {
 
 fn listed(id: &WorkspaceId, state: State) -> Listed {
     let description = Description { user_name: Some("ana".into()), ..Description::default() };
-    Listed { workspace_id: id.clone(), state: Seen::Known(state), description }
+    Listed { workspace_id: id.clone(), state: FleetState::Known(state), description }
 }
 
 fn add<const N: usize>(world: &World) -> [WorkspaceId; N] {

@@ -1,24 +1,24 @@
 //! What to do next, in every state of the fleet at every stage of a rebuild: the design's table,
 //! row by row.
 
-use rebuild_workspaces::fleet::Seen;
+use rebuild_workspaces::fleet::FleetState;
+use rebuild_workspaces::rebuild::{Rebuild, Stage, Status};
 use rebuild_workspaces::reconcile::{Step, next_step};
-use rebuild_workspaces::workspace::{Rebuild, State, Status, Timestamp};
+use rebuild_workspaces::timestamp::Timestamp;
+use rebuild_workspaces::workspace::State;
 use strum::VariantArray;
 use time::{Duration, OffsetDateTime};
 
-/// The stages of an open rebuild.
-#[derive(Clone, Copy, Debug)]
-enum Stage {
-    Requested,
-    /// A pass has said that it would hand it over; nobody knows what came of it.
-    HandedOver,
-    Started,
-    /// Started, and seen REBUILDING.
-    Seen,
+/// All stages, each begun at `since`.
+fn stages(since: Timestamp) -> [Stage; 5] {
+    [
+        Stage::Requested,
+        Stage::Claimed { since },
+        Stage::Started { since },
+        Stage::Seen { since },
+        Stage::Ended,
+    ]
 }
-
-const STAGES: [Stage; 4] = [Stage::Requested, Stage::HandedOver, Stage::Started, Stage::Seen];
 
 /// Times on both sides of each limit, in seconds since the stage began.
 const AGES: [i64; 7] = [0, 299, 300, 3599, 3600, 14399, 14400];
@@ -31,24 +31,27 @@ fn expected(stage: Stage, seen: Option<State>, age: i64) -> &'static str {
         Updating,
     };
     let by_limit = |limit, before, after| if age < limit { before } else { after };
+    if stage == Stage::Ended {
+        return "close";
+    }
     let Some(seen) = seen else {
         return "WORKSPACE_GONE";
     };
     match (seen, stage) {
         (Terminating | Terminated, _) => "WORKSPACE_GONE",
-        (Rebuilding, Stage::Requested | Stage::HandedOver) => "start",
-        (Rebuilding, Stage::Started) => "note",
+        (Rebuilding, Stage::Requested | Stage::Claimed { .. }) => "start",
+        (Rebuilding, Stage::Started { .. }) => "note",
         (Available | Stopped | Error | Unhealthy | Rebooting, Stage::Requested) => "hand over",
-        (Available | Stopped | Error | Unhealthy | Rebooting, Stage::HandedOver) => {
+        (Available | Stopped | Error | Unhealthy | Rebooting, Stage::Claimed { .. }) => {
             by_limit(300, "hand over", "HANDOVER_UNKNOWN")
         }
-        (Available | Stopped | Error | Unhealthy, Stage::Started) => {
+        (Available | Stopped | Error | Unhealthy, Stage::Started { .. }) => {
             by_limit(300, "wait", "NOT_OBSERVED")
         }
-        (Available | Stopped, Stage::Seen) => "SUCCEEDED",
-        (Error | Unhealthy, Stage::Seen) => "REBUILD_FAILED",
+        (Available | Stopped, Stage::Seen { .. }) => "SUCCEEDED",
+        (Error | Unhealthy, Stage::Seen { .. }) => "REBUILD_FAILED",
         (Suspended, Stage::Requested) => "INVALID_STATE",
-        (Suspended, Stage::HandedOver) => "HANDOVER_UNKNOWN",
+        (Suspended, Stage::Claimed { .. }) => "HANDOVER_UNKNOWN",
         (
             Pending | Starting | Stopping | Updating | Maintenance | AdminMaintenance | Restoring
             | Impaired,
@@ -57,24 +60,28 @@ fn expected(stage: Stage, seen: Option<State>, age: i64) -> &'static str {
         (
             Pending | Starting | Stopping | Updating | Maintenance | AdminMaintenance | Restoring
             | Impaired,
-            Stage::HandedOver,
+            Stage::Claimed { .. },
         ) => by_limit(3600, "wait", "HANDOVER_UNKNOWN"),
-        (_, Stage::Started | Stage::Seen) => by_limit(14400, "wait", "TIMED_OUT"),
+        (_, Stage::Started { .. } | Stage::Seen { .. }) => by_limit(14400, "wait", "TIMED_OUT"),
+        (_, Stage::Ended) => unreachable!("returned above"),
     }
 }
 
-fn at(stage: Stage, since: OffsetDateTime) -> Rebuild {
-    let mut rebuild = Rebuild::new(since);
-    let since = Some(Timestamp::from(since));
+fn at(stage: Stage, begin: OffsetDateTime) -> Rebuild {
+    let mut rebuild = Rebuild::new(begin);
     match stage {
         Stage::Requested => {}
-        Stage::HandedOver => rebuild.hand_over_at = since,
-        Stage::Started => (rebuild.status, rebuild.started_at) = (Status::Started, since),
-        Stage::Seen => {
-            (rebuild.status, rebuild.started_at) = (Status::Started, since);
-            rebuild.seen_rebuilding_at = since;
+        Stage::Claimed { since } => rebuild.claimed_at = Some(since),
+        Stage::Started { since } => {
+            (rebuild.status, rebuild.started_at) = (Status::Started, Some(since));
         }
+        Stage::Seen { since } => {
+            (rebuild.status, rebuild.started_at) = (Status::Started, Some(since));
+            rebuild.seen_rebuilding_at = Some(since);
+        }
+        Stage::Ended => rebuild.status = Status::Succeeded,
     }
+    assert_eq!(rebuild.stage(), stage);
     rebuild
 }
 
@@ -85,8 +92,9 @@ fn word(step: Step) -> (String, Option<State>) {
         Step::HandOver => ("hand over".to_owned(), None),
         Step::Start => ("start".to_owned(), None),
         Step::NoteSeen => ("note".to_owned(), None),
+        Step::Close => ("close".to_owned(), None),
         Step::End(end) => {
-            let code = end.failure.map_or_else(|| "SUCCEEDED".to_owned(), |(code, _)| code);
+            let code = end.failure.map_or_else(|| "SUCCEEDED".to_owned(), |failure| failure.code());
             (code, Some(end.state))
         }
     }
@@ -97,9 +105,11 @@ fn each_state_at_each_stage() {
     let begin = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
     let states = State::VARIANTS.iter().copied().map(Some).chain([None]);
     for seen in states {
-        for (stage, age) in STAGES.into_iter().flat_map(|stage| AGES.map(|age| (stage, age))) {
+        for (stage, age) in
+            stages(begin.into()).into_iter().flat_map(|stage| AGES.map(|age| (stage, age)))
+        {
             let now = Timestamp::from(begin + Duration::seconds(age));
-            let step = next_step(&at(stage, begin), seen.map(Seen::Known), now);
+            let step = next_step(&at(stage, begin), seen.map(FleetState::Known), now);
             let (word, state) = word(step);
             assert_eq!(word, expected(stage, seen, age), "{seen:?}, {stage:?}, {age} s");
             let state_of_end = state.unwrap_or(seen.unwrap_or(State::Terminated));
@@ -112,10 +122,12 @@ fn each_state_at_each_stage() {
 #[test]
 fn an_unknown_state() {
     let begin = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
-    for (stage, age) in STAGES.into_iter().flat_map(|stage| AGES.map(|age| (stage, age))) {
+    for (stage, age) in
+        stages(begin.into()).into_iter().flat_map(|stage| AGES.map(|age| (stage, age)))
+    {
         let now = Timestamp::from(begin + Duration::seconds(age));
         let rebuild = Rebuild { previous_state: Some(State::Unhealthy), ..at(stage, begin) };
-        let (word, state) = word(next_step(&rebuild, Some(Seen::Unknown), now));
+        let (word, state) = word(next_step(&rebuild, Some(FleetState::Unknown), now));
         assert_eq!(word, expected(stage, Some(State::Impaired), age), "{stage:?}, {age} s");
         assert!(state.is_none_or(|state| state == State::Unhealthy), "{state:?}");
     }

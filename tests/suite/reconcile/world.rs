@@ -18,17 +18,18 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
+use local::dynamodb;
 use rebuild_workspaces::error::Cause;
-use rebuild_workspaces::fleet::{Fleet, IDS_PER_CALL, Listed, NotRebuilt, Seen};
+use rebuild_workspaces::fleet::{Fleet, FleetState, HandOverError, IDS_PER_CALL, Listed};
+use rebuild_workspaces::rebuild::{Rebuild, RebuildId, Status};
 use rebuild_workspaces::reconcile::{Followed, Reconciler};
-use rebuild_workspaces::store::Store;
-use rebuild_workspaces::workspace::{
-    Rebuild, RebuildId, State, Status, Timestamp, Workspace, WorkspaceId,
-};
+use rebuild_workspaces::store::{Store, client_config};
+use rebuild_workspaces::timestamp::Timestamp;
+use rebuild_workspaces::workspace::{State, Workspace, WorkspaceId};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
-use crate::{dynamodb, system};
+use crate::system;
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,11 +272,11 @@ impl Machine {
     }
 
     /// A hand-over for the rebuild `id`.
-    fn rebuild(&mut self, id: RebuildId, now: OffsetDateTime) -> Result<(), NotRebuilt> {
+    fn rebuild(&mut self, id: RebuildId, now: OffsetDateTime) -> Result<(), HandOverError> {
         let answer = if self.answers.is_empty() { Answer::Takes } else { self.answers.remove(0) };
-        let refusal = |code: &str| Err(NotRebuilt::Refused { code: code.to_owned() });
+        let refusal = |code: &str| Err(HandOverError::Refused { code: code.to_owned() });
         match answer {
-            Answer::Throttles => return Err(NotRebuilt::NotTaken("throttled".into())),
+            Answer::Throttles => return Err(HandOverError::NotTaken("throttled".into())),
             Answer::Refuses => return refusal("Refused.Once"),
             Answer::Takes | Answer::Loses => {}
         }
@@ -288,7 +289,7 @@ impl Machine {
         self.rebuilt_since = Some(now);
         self.effects.push((id, now));
         match answer {
-            Answer::Loses => Err(NotRebuilt::NoAnswer("lost".into())),
+            Answer::Loses => Err(HandOverError::NoAnswer("lost".into())),
             Answer::Takes | Answer::Throttles | Answer::Refuses => Ok(()),
         }
     }
@@ -335,7 +336,7 @@ impl Fleet for FakeFleet {
         &self,
         workspaces: &[Workspace],
         _: Timestamp,
-    ) -> Result<HashMap<WorkspaceId, Seen>, Cause> {
+    ) -> Result<HashMap<WorkspaceId, FleetState>, Cause> {
         assert!((1..=IDS_PER_CALL).contains(&workspaces.len()), "1 to 25 ids a call");
         let say = || {
             if self.world.is_throttled() {
@@ -346,7 +347,7 @@ impl Fleet for FakeFleet {
             let seen = workspaces.iter().filter_map(|workspace| {
                 let id = &workspace.workspace_id;
                 let state = machines.get_mut(id)?.seen(now)?;
-                Some((id.clone(), Seen::Known(state)))
+                Some((id.clone(), FleetState::Known(state)))
             });
             Ok(seen.collect())
         };
@@ -354,17 +355,17 @@ impl Fleet for FakeFleet {
         answer.unwrap_or_else(|| Err("no answer".into()))
     }
 
-    async fn rebuild(&self, id: &WorkspaceId) -> Result<(), NotRebuilt> {
+    async fn rebuild(&self, id: &WorkspaceId) -> Result<(), HandOverError> {
         let take = || {
             let rebuild = self.world.rebuild(id);
-            assert!(rebuild.hand_over_id.is_some(), "the table knew of no hand-over");
+            assert!(rebuild.claim_id.is_some(), "the table knew of no hand-over");
             if self.world.is_throttled() {
-                return Err(NotRebuilt::NotTaken("throttled".into()));
+                return Err(HandOverError::NotTaken("throttled".into()));
             }
             self.world.machine(id, |machine, now| machine.rebuild(rebuild.id, now))
         };
         let answer = self.line.carry("hand over", take).await;
-        answer.unwrap_or_else(|| Err(NotRebuilt::NoAnswer("no answer".into())))
+        answer.unwrap_or_else(|| Err(HandOverError::NoAnswer("no answer".into())))
     }
 
     async fn list(&self, _: Option<String>) -> Result<(Vec<Listed>, Option<String>), Cause> {
@@ -627,7 +628,7 @@ fn check_record(record: &Rebuild, machine: &Machine) -> String {
         (Status::Failed, "WORKSPACE_GONE") => machine.gone_at.is_some(),
         (Status::Failed, "TIMED_OUT") => was_rebuilt && machine.duration > Duration::hours(4),
         // What is not known is said to be not known.
-        (Status::Failed, "HANDOVER_UNKNOWN") => record.hand_over_at.is_some(),
+        (Status::Failed, "HANDOVER_UNKNOWN") => record.claimed_at.is_some(),
         (Status::Failed, "NOT_OBSERVED") => was_rebuilt && record.seen_rebuilding_at.is_none(),
         // INVALID_STATE, and the fleet's own codes.
         (Status::Failed, _) => !had_effect,
@@ -640,7 +641,7 @@ fn check_record(record: &Rebuild, machine: &Machine) -> String {
 fn store(database: Database, line: Arc<Line>) -> Store {
     let wire = SharedHttpConnector::new(Wire { database, line });
     let http = http_client_fn(move |_, _| wire.clone());
-    let config = system::config("http://localhost:1").dynamodb_config(http);
+    let config = client_config(&system::config("http://localhost:1"), http);
     // A fault is a call's last attempt, without the pauses before it.
     let config = config
         .to_builder()
@@ -655,7 +656,10 @@ fn from_attributes(attributes: &Value, previous_state: Option<&Value>) -> Rebuil
     let attributes = attributes.as_object().expect("a map").iter();
     let mut plain: serde_json::Map<_, _> = attributes
         .filter(|(name, _)| *name != "WorkspaceId")
-        .map(|(name, value)| (name.clone(), value["S"].clone()))
+        .map(|(name, value)| {
+            let name = if name == "RebuildId" { "Id" } else { name };
+            (name.to_owned(), value["S"].clone())
+        })
         .collect();
     plain.extend(previous_state.map(|state| ("PreviousState".to_owned(), state["S"].clone())));
     serde_json::from_value(plain.into()).expect("a rebuild")

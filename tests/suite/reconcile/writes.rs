@@ -1,10 +1,11 @@
 //! Each write of the reconciler, against an item that has moved on since it was read: nothing is
 //! written. One row for each condition of each write.
 
-use rebuild_workspaces::error::Error;
+use rebuild_workspaces::error::Fault;
+use rebuild_workspaces::rebuild::{End, Rebuild, Status};
 use rebuild_workspaces::store::Store;
-use rebuild_workspaces::store::reconcile::End;
-use rebuild_workspaces::workspace::{Rebuild, State, Status, Timestamp, WorkspaceId};
+use rebuild_workspaces::timestamp::Timestamp;
+use rebuild_workspaces::workspace::{State, WorkspaceId};
 use serde_json::{Value, json};
 
 use super::world::{Machine, World};
@@ -13,7 +14,7 @@ use super::world::{Machine, World};
 #[derive(Clone, Copy, Debug)]
 enum Write {
     Claim,
-    TakeBack,
+    Unclaim,
     Start,
     NoteSeen,
     End,
@@ -27,11 +28,11 @@ impl Write {
         id: &WorkspaceId,
         read: &Rebuild,
         now: Timestamp,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, Fault> {
         let end = End { failure: None, state: State::Available };
         match self {
             Self::Claim => Ok(store.claim(id, read, now).await?.is_some()),
-            Self::TakeBack => store.take_back(id, read).await,
+            Self::Unclaim => store.unclaim(id, read).await,
             Self::Start => store.start(id, read, true, now).await,
             Self::NoteSeen => store.note_seen(id, read, now).await,
             Self::End => Ok(store.end(id, read, &end, now).await?.is_some()),
@@ -45,7 +46,7 @@ const HAND_OVER_ID: &str = "11111111-1111-4111-8111-111111111111";
 const OTHER_REBUILD: Change = ("Id", "01890000-0000-7000-8000-000000000000");
 const STARTED: Change = ("Status", "STARTED");
 const ENDED: Change = ("Status", "FAILED");
-const HANDED_OVER: Change = ("HandOverId", "22222222-2222-4222-8222-222222222222");
+const HANDED_OVER: Change = ("ClaimId", "22222222-2222-4222-8222-222222222222");
 const SEEN: Change = ("SeenRebuildingAt", "2024-01-01T00:00:00Z");
 
 /// An open rebuild as it was read: its status, whether it was handed over.
@@ -65,7 +66,7 @@ async fn nothing_is_written_over_what_has_moved_on() {
     let rows: &[Row] = &[
         (Write::Claim, REQUESTED, &[OTHER_REBUILD, STARTED, ENDED, HANDED_OVER]),
         (Write::Claim, CLAIMED, &[OTHER_REBUILD, STARTED, ENDED, HANDED_OVER]),
-        (Write::TakeBack, CLAIMED, &[OTHER_REBUILD, STARTED, ENDED, HANDED_OVER]),
+        (Write::Unclaim, CLAIMED, &[OTHER_REBUILD, STARTED, ENDED, HANDED_OVER]),
         (Write::Start, REQUESTED, &[OTHER_REBUILD, STARTED, ENDED]),
         (Write::Start, CLAIMED, &[OTHER_REBUILD, STARTED, ENDED]),
         (Write::NoteSeen, RUNNING, &[OTHER_REBUILD, ENDED, SEEN]),
@@ -85,8 +86,8 @@ async fn nothing_is_written_over_what_has_moved_on() {
                 let rebuild = &mut item["Rebuild"]["M"];
                 rebuild["Status"] = text(status);
                 if *is_handed_over {
-                    rebuild["HandOverId"] = text(HAND_OVER_ID);
-                    rebuild["HandOverAt"] = text("2024-01-01T00:00:00Z");
+                    rebuild["ClaimId"] = text(HAND_OVER_ID);
+                    rebuild["ClaimedAt"] = text("2024-01-01T00:00:00Z");
                 }
             });
             let read = world.rebuild(&id);

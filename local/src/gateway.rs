@@ -1,5 +1,5 @@
-//! API Gateway on a laptop: each HTTP request becomes the event of a REST API and goes through
-//! the function's own way in and out of `lambda_http`, so that what runs here is what runs in Lambda.
+//! API Gateway on a laptop: each HTTP request becomes an event of a REST API and goes through the
+//! same decoding and encoding as in Lambda.
 
 use std::net::SocketAddr;
 
@@ -9,16 +9,19 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use lambda_http::lambda_runtime::{Context, LambdaEvent};
+use lambda_http::{Context, LambdaEvent};
 use rebuild_workspaces::http;
 use rebuild_workspaces::service::Service;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
-/// What API Gateway takes at most.
+/// The largest body that API Gateway accepts, in bytes.
 const PAYLOAD_LIMIT: usize = 10 * 1024 * 1024;
 
-/// Serves the function on an already bound listener, until `shutdown`.
+/// Serves the function on a bound listener, until `shutdown`.
+///
+/// # Errors
+/// The listener failed.
 pub async fn serve(
     listener: TcpListener,
     service: Service,
@@ -36,7 +39,7 @@ async fn answer(
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
-    // API Gateway sends no event with such a host, and lambda_http can't take one.
+    // API Gateway never sends an event with such a host, and lambda_http panics on it.
     if !head.headers.get_all(header::HOST).iter().all(is_host) {
         let message = "Invalid request parameters: API Gateway could not take the request";
         return gateway_error(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message);
@@ -49,7 +52,10 @@ async fn answer(
     to_http(&invoke(service, event.to_string()).await)
 }
 
-/// The function's answer to an event, both as JSON, as the Lambda runtime has them.
+/// The function's response to an event, both as JSON, as the Lambda runtime has them.
+///
+/// # Panics
+/// The event is not one of a REST API.
 pub async fn invoke(service: Service, event: String) -> Value {
     let event = serde_json::from_str(&event).expect("a REST event");
     let Ok(answer) = http::invoke(&service, LambdaEvent::new(event, Context::default())).await;
@@ -57,7 +63,7 @@ pub async fn invoke(service: Service, event: String) -> Value {
 }
 
 fn is_host(value: &HeaderValue) -> bool {
-    // The port is read apart: only reading it checks its size.
+    // Only reading the port checks its size.
     let authority = value.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
     authority.is_some_and(|authority| {
         let text = authority.as_str();
@@ -125,8 +131,8 @@ fn last_values(all: &Map<String, Value>) -> Map<String, Value> {
     last.collect()
 }
 
-/// What API Gateway makes of a Lambda response. Without binary media types it sends the body as
-/// it is, also where that is base64.
+/// The HTTP response that API Gateway makes of a Lambda response. Without binary media types it
+/// sends the body as it is, even if that is base64.
 fn to_http(response: &Value) -> Response {
     let status = response["statusCode"].as_u64().and_then(|status| u16::try_from(status).ok());
     let mut builder = Response::builder().status(status.unwrap_or(502));
@@ -139,7 +145,7 @@ fn to_http(response: &Value) -> Response {
     builder.body(Body::from(body)).expect("the function's headers are headers")
 }
 
-/// An answer of the gateway itself: always in the envelope, with the template's fixed text.
+/// The gateway's own answer: always an envelope, with the template's fixed text.
 fn gateway_error(status: StatusCode, code: &str, message: &str) -> Response {
     let error = format!(r#"{{"code":"{code}","message":"{message}"}}"#);
     let body = format!(r#"{{"success":false,"error":{error}}}"#);

@@ -1,10 +1,7 @@
 //! The whole system on a laptop, in one command: no account, no Docker.
 //!
-//! `cargo run --example local` starts an embedded DynamoDB with the tables of `template.yaml`,
+//! `cargo run -p local` starts an embedded DynamoDB with the tables of `template.yaml`,
 //! fills them from `seed/workspaces.json`, and serves the function over HTTP.
-
-mod dynamodb;
-mod gateway;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,18 +9,21 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use rebuild_workspaces::config::{Config, FleetConfig, FleetMode, init_logging};
+use local::{dynamodb, gateway};
+use rebuild_workspaces::config::{Config, FleetConfig, FleetMode};
 use rebuild_workspaces::fleet::Fleet;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::reconcile::Reconciler;
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::Store;
+use rebuild_workspaces::{aws_http, telemetry};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 
 /// RebuildWorkspaces on this machine: the API, an embedded DynamoDB, and one WorkSpace in each state.
 #[derive(Parser)]
+#[command(name = "cargo run -p local --")]
 struct Options {
     /// Port of the API; 0 picks a free one
     #[arg(long, default_value_t = 9000)]
@@ -31,7 +31,7 @@ struct Options {
     /// Port of DynamoDB; 0 picks a free one
     #[arg(long, default_value_t = 8000)]
     dynamodb_port: u16,
-    /// Address that DynamoDB listens on; a container reaches the host by another than this one
+    /// Address that DynamoDB listens on; containers need another address than the default
     #[arg(long, default_value = "127.0.0.1")]
     dynamodb_host: std::net::IpAddr,
     /// Keep the tables in this file; without it they are gone when the run ends
@@ -44,7 +44,7 @@ struct Options {
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     rebuild_seconds: u32,
     /// Hand rebuilds over to this endpoint of the WorkSpaces API instead of the simulated fleet,
-    /// and take its WorkSpaces into the table; the API of another local run is one
+    /// and copy its WorkSpaces into the table; another local run is such an endpoint
     #[arg(long, value_name = "URL")]
     fleet_endpoint: Option<String>,
 }
@@ -63,7 +63,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Error> {
-    init_logging();
+    telemetry::init();
     let api_address = SocketAddr::from(([127, 0, 0, 1], options.port));
     let api = bind(api_address, "--port").await?;
     let api_url = format!("http://{}", api.local_addr()?);
@@ -73,16 +73,16 @@ async fn run(options: Options) -> Result<(), Error> {
     };
 
     let (config, fleet) = local_config(&dynamodb_url, &options)?;
-    let http = config.http_client();
-    let workspaces = config.workspaces(http, &fleet);
-    let store = Store::new(config.dynamodb(), config.workspaces_table, config.rebuilds_table);
+    let http = aws_http::client(&config);
+    let store = Store::connect(&config, http.clone());
     match fleet.mode {
         FleetMode::Simulated => {
             let fleet = Simulated { rebuild_time: fleet.rebuild_time };
             tokio::spawn(reconcile(store.clone(), fleet));
         }
         FleetMode::AmazonWorkSpaces => {
-            tokio::spawn(reconcile(store.clone(), Amazon::new(workspaces)));
+            let fleet = Amazon::connect(&config, &fleet, http);
+            tokio::spawn(reconcile(store.clone(), fleet));
         }
     }
     greet(&api_url, &dynamodb_url);
@@ -97,7 +97,7 @@ async fn run(options: Options) -> Result<(), Error> {
     Ok(())
 }
 
-/// Starts an embedded DynamoDB, with the seed if it is new, and gives its URL.
+/// Starts an embedded DynamoDB, seeded if it is new. Returns its URL.
 async fn embedded_dynamodb(options: &Options) -> Result<String, Error> {
     let address = SocketAddr::new(options.dynamodb_host, options.dynamodb_port);
     let listener = bind(address, "--dynamodb-port").await?;
@@ -116,7 +116,7 @@ async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener, Error> {
     })
 }
 
-/// What the two schedules do in an account, at a newcomer's pace.
+/// Does what the two schedules do in an account, but every second and every 15 seconds.
 async fn reconcile(store: Store, fleet: impl Fleet) {
     let reconciler = Reconciler { store, fleet, clock: OffsetDateTime::now_utc };
     let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -125,15 +125,15 @@ async fn reconcile(store: Store, fleet: impl Fleet) {
         if count % 15 == 0
             && let Err(error) = reconciler.sync().await
         {
-            eprintln!("the table could not be brought to what the fleet says: {error}");
+            eprintln!("the table was not brought in step with the fleet: {error}");
         }
         if let Err(error) = reconciler.follow().await {
-            eprintln!("the open rebuilds could not be followed: {error}");
+            eprintln!("the open rebuilds were not followed: {error}");
         }
     }
 }
 
-/// The environment that the template gives the functions, for this machine.
+/// The functions' environment, as the template sets it, for this machine.
 fn local_config(dynamodb_url: &str, options: &Options) -> Result<(Config, FleetConfig), Error> {
     let lookup = |name: &str| {
         let value = match name {

@@ -8,7 +8,7 @@ use dynoxide::actions::create_table::CreateTableRequest;
 use dynoxide::actions::list_tables::ListTablesRequest;
 use serde_json::{Value, json};
 
-/// The tables: their names here, and their resources in the template.
+/// The tables: their local names, and their resources in the template.
 pub const TABLES: [(&str, &str); 2] =
     [("workspaces", "WorkspacesTable"), ("rebuilds", "RebuildsTable")];
 
@@ -17,8 +17,10 @@ const SEED: &str = include_str!("../../seed/workspaces.json");
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// An embedded DynamoDB with both tables, empty; in memory, or in a file, which may have them.
-/// Says whether they are new.
+/// An embedded DynamoDB with both tables, in memory or in a file. Returns whether they are new.
+///
+/// # Errors
+/// The file cannot be used, or `template.yaml` defines no such table.
 pub fn open(file: Option<&Path>) -> Result<(Database, bool), Error> {
     let database = match file {
         Some(file) => Database::new(file.to_str().ok_or("the file's name is not UTF-8")?)?,
@@ -34,6 +36,9 @@ pub fn open(file: Option<&Path>) -> Result<(Database, bool), Error> {
 }
 
 /// Puts one WorkSpace in each state into the table.
+///
+/// # Errors
+/// The table does not exist, or `seed/workspaces.json` is no batch for it.
 pub fn seed(database: &Database) -> Result<(), Error> {
     let request_items: Value = serde_json::from_str(SEED)?;
     let request: BatchWriteItemRequest =
@@ -42,8 +47,8 @@ pub fn seed(database: &Database) -> Result<(), Error> {
     Ok(())
 }
 
-/// The CreateTable request of a table in the template: CloudFormation and DynamoDB have the same
-/// names for what makes a table.
+/// The CreateTable request for a table of the template. CloudFormation and DynamoDB use the same
+/// names.
 fn definition(name: &str, resource: &str) -> Result<CreateTableRequest, Error> {
     let template: serde_yaml_ng::Value = serde_yaml_ng::from_str(TEMPLATE)?;
     let properties = &template["Resources"][resource]["Properties"];

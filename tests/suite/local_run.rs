@@ -1,7 +1,8 @@
-//! The local run as a newcomer has it: the example's own process, and what it prints.
+//! The local run as a new user meets it: a process of its own, and what it prints.
 
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
@@ -10,13 +11,24 @@ use tokio::process::{Child, ChildStdout, Command};
 
 use crate::system::{Answer, Ask, System, listen, send};
 
-/// The example, which `cargo test` has built.
-fn example() -> Command {
-    let test = std::env::current_exe().expect("a path");
-    let target = test.parent().and_then(|deps| deps.parent()).expect("target/<profile>/deps");
-    let example = target.join("examples").join("local");
-    assert!(example.exists(), "`cargo build --example local` makes it, and `cargo test` does");
-    let mut command = Command::new(example);
+/// The program. `cargo test` builds only the library of its package, so the first use builds the
+/// program, from the dependencies that are already compiled: naming the tests gives them the same
+/// features.
+fn program() -> Command {
+    static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let mut cargo = std::process::Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--locked", "--bin", "local", "--test", "suite"]);
+        cargo.args(["--package", "local", "--package", "rebuild-workspaces"]);
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        let status = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo");
+        assert!(status.success(), "the local run does not build");
+        let test = std::env::current_exe().expect("a path");
+        let target = test.parent().and_then(|deps| deps.parent()).expect("target/<profile>/deps");
+        target.join("local")
+    });
+    let mut command = Command::new(&*BUILT);
     command.env_remove("RUST_LOG").env_remove("AWS_LAMBDA_LOG_LEVEL").kill_on_drop(true);
     command
 }
@@ -32,7 +44,7 @@ struct Local {
 impl Local {
     async fn start(options: &[&str]) -> Self {
         let free_ports = ["--port", "0", "--dynamodb-port", "0"];
-        let mut process = example()
+        let mut process = program()
             .args(free_ports)
             .args(options)
             .stdout(Stdio::piped())
@@ -184,7 +196,7 @@ async fn a_port_in_use_is_one_clear_line() {
     let (taken, url) = listen().await;
     let port = taken.local_addr().expect("it is bound").port().to_string();
     for (option, other) in [("--port", "--dynamodb-port"), ("--dynamodb-port", "--port")] {
-        let output = example().args([option, &port, other, "0"]).output().await.expect("a process");
+        let output = program().args([option, &port, other, "0"]).output().await.expect("a process");
         let error = String::from_utf8(output.stderr).expect("UTF-8");
         assert_eq!(output.status.code(), Some(1), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");

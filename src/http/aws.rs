@@ -1,0 +1,325 @@
+//! What AWS clients expect, whatever protocol they speak: operations, shapes, constraints, errors.
+//! (API model: Amazon WorkSpaces, 2015-04-08.)
+
+mod constraints;
+
+use std::ops::RangeInclusive;
+
+use lambda_http::http::StatusCode;
+use serde::Serialize;
+use serde_with::skip_serializing_none;
+use strum::IntoStaticStr;
+
+use self::constraints::Constraints;
+use super::Entry;
+use super::call::Call;
+use super::failure::{Code, Failure};
+use crate::error::{Fault, InvalidFormat, ListWorkspacesError, RebuildError, outcome_unknown};
+use crate::rebuild::IdempotencyKey;
+use crate::service::{RebuildRequest, Service};
+use crate::workspace::{Description, Filter, Page, State, Workspace, WorkspaceId};
+
+/// The most ids, and the longest page, of one `DescribeWorkspaces` (API model).
+const PAGE: u8 = 25;
+/// The patterns of two ids (API model).
+const DIRECTORY_ID: &str = "^(d-[0-9a-f]{8,63}$)|(wsd-[0-9a-z]{8,63}$)";
+const BUNDLE_ID: &str = "^wsb-[0-9a-z]{8,63}$";
+
+/// Input of `RebuildWorkspaces`: the `WorkspaceId` of each entry.
+pub(super) struct RebuildWorkspacesInput {
+    pub(super) rebuild_workspace_requests: Option<Vec<Option<String>>>,
+}
+
+/// Input of `DescribeWorkspaces`.
+pub(super) struct DescribeWorkspacesInput {
+    pub(super) workspace_ids: Option<Vec<String>>,
+    pub(super) directory_id: Option<String>,
+    pub(super) user_name: Option<String>,
+    pub(super) bundle_id: Option<String>,
+    pub(super) workspace_name: Option<String>,
+    pub(super) limit: Option<i64>,
+    pub(super) next_token: Option<String>,
+}
+
+pub(super) async fn rebuild_workspaces(
+    service: &Service,
+    call: &Call<'_>,
+    input: RebuildWorkspacesInput,
+    entry: &mut Entry,
+) -> Result<RebuildWorkspacesOutput, Exception> {
+    let (id, idempotency_key) = input.check(call)?;
+    entry.decoded("RebuildWorkspaces", Some(&id));
+    let request = RebuildRequest { idempotency_key, reason: None, caller: call.caller() };
+    let (error_code, error) = match service.rebuild(&id, request).await {
+        Ok(accepted) => {
+            entry.accepted(&accepted);
+            return Ok(RebuildWorkspacesOutput { failed_requests: vec![] });
+        }
+        Err(error @ RebuildError::WorkspaceNotFound(_)) => ("ResourceNotFound.Workspace", error),
+        Err(error @ RebuildError::InvalidState { .. }) => ("InvalidResourceState.Workspace", error),
+        Err(error @ RebuildError::OutcomeUnknown { .. }) => {
+            // The SDK made the key and has given up. A new call would get another key.
+            let message = outcome_unknown(false).to_owned();
+            let failure = Failure { message, ..error.into() };
+            return Err(Exception { name: Name::InternalFailure, failure });
+        }
+        Err(RebuildError::Fault(fault)) => return Err(fault.into()),
+    };
+    let error_message = error.to_string();
+    entry.failed(error.into());
+    let failed = FailedRequest { workspace_id: id, error_code, error_message };
+    Ok(RebuildWorkspacesOutput { failed_requests: vec![failed] })
+}
+
+impl RebuildWorkspacesInput {
+    pub(super) fn check(
+        self,
+        call: &Call<'_>,
+    ) -> Result<(WorkspaceId, Option<IdempotencyKey>), Exception> {
+        let ids = self.rebuild_workspace_requests;
+        let mut constraints = Constraints::default();
+        let list = "rebuildWorkspaceRequests";
+        constraints.not_null(list, ids.as_ref());
+        constraints.length(list, ids.as_ref().map(Vec::len), 1..=1);
+        let mut workspace_id = None;
+        for (number, id) in (1..).zip(ids.into_iter().flatten()) {
+            let place = format!("{list}.{number}.member.workspaceId");
+            constraints.not_null(&place, id.as_ref());
+            let id = id.map(WorkspaceId::try_from);
+            constraints.pattern(&place, !matches!(id, Some(Err(_))), WorkspaceId::PATTERN);
+            workspace_id = id.and_then(Result::ok);
+        }
+        let header = "amz-sdk-invocation-id";
+        let key = call.header(header).transpose();
+        let key = key.map_err(|error| Exception::validation(format!("{header} {error}")))?;
+        let key = key.map(IdempotencyKey::from_sdk_invocation).transpose();
+        if key.is_err() {
+            constraints.broken(header, "Member must have 1 to 255 visible characters");
+        }
+        let workspace_id = constraints.check(workspace_id).map_err(Exception::validation)?;
+        Ok((workspace_id, key.ok().flatten()))
+    }
+}
+
+pub(super) async fn describe_workspaces(
+    service: &Service,
+    input: DescribeWorkspacesInput,
+    entry: &mut Entry,
+) -> Result<DescribeWorkspacesOutput, Exception> {
+    let (filter, limit, token) = input.check()?;
+    entry.decoded("DescribeWorkspaces", None);
+    let page = service.list_workspaces(&filter, limit, token.as_deref()).await?;
+    Ok(page.into())
+}
+
+impl DescribeWorkspacesInput {
+    pub(super) fn check(self) -> Result<(Filter, u8, Option<String>), Exception> {
+        let ids = self.workspace_ids;
+        let mut constraints = Constraints::default();
+        constraints.length("workspaceIds", ids.as_ref().map(Vec::len), 1..=PAGE.into());
+        let ids = ids.map(distinct_ids).transpose();
+        if ids.is_err() {
+            let pattern = WorkspaceId::PATTERN;
+            let member = format!("[Member must satisfy regular expression pattern: {pattern}]");
+            let constraint = format!("Member must satisfy constraint: {member}");
+            constraints.broken("workspaceIds", &constraint);
+        }
+        let characters = |text: &Option<String>| Some(text.as_ref()?.chars().count());
+        let is_directory = self.directory_id.as_deref().is_none_or(is_directory_id);
+        constraints.length("directoryId", characters(&self.directory_id), 10..=65);
+        constraints.pattern("directoryId", is_directory, DIRECTORY_ID);
+        constraints.length("userName", characters(&self.user_name), 1..=63);
+        let is_bundle = self.bundle_id.as_deref().is_none_or(is_bundle_id);
+        constraints.pattern("bundleId", is_bundle, BUNDLE_ID);
+        constraints.bounds("limit", "value", self.limit, 1..=PAGE.into());
+        constraints.length("nextToken", characters(&self.next_token), 1..=2048);
+        let limit = u8::try_from(self.limit.unwrap_or(PAGE.into())).ok();
+        let limit = constraints.check(limit).map_err(Exception::validation)?;
+
+        if self.workspace_name.is_some() {
+            return Err(Exception::combination("WorkspaceName is not supported here"));
+        }
+        let filter = match (ids.ok().flatten(), self.directory_id, self.user_name, self.bundle_id) {
+            (None, None, None, None) => Filter::All,
+            (Some(ids), None, None, None) => Filter::Ids(ids),
+            (None, Some(directory_id), user_name, None) => {
+                Filter::Directory { directory_id, user_name }
+            }
+            (None, None, None, Some(bundle_id)) => Filter::Bundle(bundle_id),
+            _ => {
+                return Err(Exception::combination(
+                    "give WorkspaceIds, or DirectoryId with or without UserName, or BundleId, or none of them",
+                ));
+            }
+        };
+        Ok((filter, limit, self.next_token))
+    }
+}
+
+/// Each id once, in the order given: DynamoDB refuses a batch that names a key twice.
+fn distinct_ids(texts: Vec<String>) -> Result<Vec<WorkspaceId>, InvalidFormat> {
+    let mut ids = Vec::new();
+    for text in texts {
+        let id = WorkspaceId::try_from(text)?;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+fn is_directory_id(text: &str) -> bool {
+    is_id(text, "d-", b'a'..=b'f') || is_id(text, "wsd-", b'a'..=b'z')
+}
+
+fn is_bundle_id(text: &str) -> bool {
+    is_id(text, "wsb-", b'a'..=b'z')
+}
+
+/// A prefix and 8 to 63 digits or letters (API model).
+fn is_id(text: &str, prefix: &str, letters: RangeInclusive<u8>) -> bool {
+    text.strip_prefix(prefix).is_some_and(|tail| {
+        (8..=63).contains(&tail.len())
+            && tail.bytes().all(|byte| byte.is_ascii_digit() || letters.contains(&byte))
+    })
+}
+
+/// Output of `RebuildWorkspaces`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct RebuildWorkspacesOutput {
+    failed_requests: Vec<FailedRequest>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct FailedRequest {
+    workspace_id: WorkspaceId,
+    error_code: &'static str,
+    error_message: String,
+}
+
+/// Output of `DescribeWorkspaces`.
+#[skip_serializing_none]
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct DescribeWorkspacesOutput {
+    workspaces: Vec<WorkspaceShape>,
+    next_token: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct WorkspaceShape {
+    workspace_id: WorkspaceId,
+    state: State,
+    #[serde(flatten)]
+    description: Description,
+}
+
+impl From<Page<Workspace>> for DescribeWorkspacesOutput {
+    fn from(page: Page<Workspace>) -> Self {
+        let shape = |workspace: Workspace| {
+            let Workspace { workspace_id, state, description, .. } = workspace;
+            WorkspaceShape { workspace_id, state, description }
+        };
+        Self {
+            workspaces: page.items.into_iter().map(shape).collect(),
+            next_token: page.next_token,
+        }
+    }
+}
+
+/// A failure as an AWS client sees it.
+#[derive(Debug)]
+pub(super) struct Exception {
+    pub(super) name: Name,
+    pub(super) failure: Failure,
+}
+
+/// The name of an exception, as in `__type`.
+#[derive(Clone, Copy, Debug, IntoStaticStr)]
+#[strum(const_into_str)]
+pub(super) enum Name {
+    SerializationException,
+    ValidationException,
+    InvalidParameterValuesException,
+    UnknownOperationException,
+    RequestEntityTooLargeException,
+    ThrottlingException,
+    ServiceUnavailableException,
+    InternalFailure,
+}
+
+impl Name {
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::SerializationException
+            | Self::ValidationException
+            | Self::InvalidParameterValuesException
+            | Self::UnknownOperationException
+            | Self::ThrottlingException => StatusCode::BAD_REQUEST,
+            Self::RequestEntityTooLargeException => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ServiceUnavailableException => StatusCode::SERVICE_UNAVAILABLE,
+            Self::InternalFailure => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl Exception {
+    fn validation(message: String) -> Self {
+        Self { name: Name::ValidationException, failure: Failure::invalid(message) }
+    }
+
+    fn combination(message: &str) -> Self {
+        Self { name: Name::InvalidParameterValuesException, failure: Failure::invalid(message) }
+    }
+
+    pub(super) fn unknown_operation() -> Self {
+        let message =
+            "the operation is not known here; known are RebuildWorkspaces and DescribeWorkspaces";
+        let failure = Failure::refusal(Code::UnknownOperation, message);
+        Self { name: Name::UnknownOperationException, failure }
+    }
+}
+
+impl From<Fault> for Exception {
+    fn from(fault: Fault) -> Self {
+        let name = match fault {
+            Fault::Throttled(_) => Name::ThrottlingException,
+            Fault::Unreachable(_) => Name::ServiceUnavailableException,
+            Fault::Internal(_) => Name::InternalFailure,
+        };
+        Self { name, failure: fault.into() }
+    }
+}
+
+impl From<ListWorkspacesError> for Exception {
+    fn from(error: ListWorkspacesError) -> Self {
+        match error {
+            ListWorkspacesError::InvalidToken => Self::combination(&error.to_string()),
+            ListWorkspacesError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_id_matches_its_pattern_or_is_refused(
+            id in prop_oneof!["(d|wsd|wsb)-[0-9a-gA-Z]{6,70}", "[ -~]{0,70}", "\\PC{0,70}"],
+        ) {
+            let tail = |prefix| id.strip_prefix(prefix).filter(|tail| (8..=63).contains(&tail.len()));
+            let all = |tail: Option<&str>, set: &str| tail.is_some_and(|tail| tail.chars().all(|c| set.contains(c)));
+            let hex = "0123456789abcdef";
+            let alphanumeric = "0123456789abcdefghijklmnopqrstuvwxyz";
+            prop_assert_eq!(is_directory_id(&id), all(tail("d-"), hex) || all(tail("wsd-"), alphanumeric));
+            prop_assert_eq!(is_bundle_id(&id), all(tail("wsb-"), alphanumeric));
+        }
+    }
+}

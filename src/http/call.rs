@@ -1,0 +1,117 @@
+//! A request as the faces see it, and how a response is made.
+
+use std::pin::Pin;
+
+use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequestContext;
+use lambda_http::http::header::CONTENT_TYPE;
+use lambda_http::http::{HeaderValue, Method, StatusCode};
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, IntoResponse, Request, RequestExt, Response};
+use serde::Serialize;
+
+use super::failure::{Code, Failure};
+use crate::error::InvalidFormat;
+use crate::service::Caller;
+
+/// The longest body that is read, in KiB.
+const BODY_LIMIT_KIB: usize = 16;
+
+pub(super) struct Call<'a> {
+    request: &'a Request,
+    context: Option<&'a ApiGatewayProxyRequestContext>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(request: &'a Request) -> Self {
+        let context = match request.request_context_ref() {
+            Some(RequestContext::ApiGatewayV1(context)) => Some(context),
+            Some(_) | None => None,
+        };
+        Self { request, context }
+    }
+
+    /// The last value of a header. Invalid unless it is visible ASCII.
+    pub(super) fn header(&self, name: &str) -> Option<Result<&'a str, InvalidFormat>> {
+        let value = self.request.headers().get_all(name).iter().next_back()?;
+        Some(value.to_str().map_err(|_| InvalidFormat("must be visible ASCII".to_owned())))
+    }
+
+    /// The content type without its parameters, in lower case.
+    pub(super) fn media_type(&self) -> Option<String> {
+        let value = self.header(CONTENT_TYPE.as_str())?.unwrap_or_default();
+        let essence = value.split(';').next().unwrap_or_default();
+        Some(essence.trim().to_ascii_lowercase())
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        self.request.method()
+    }
+
+    /// The path below the API's root, without slashes at its ends: what the route `/{proxy+}`
+    /// matched. (The event's own path starts with the base path of a custom domain.)
+    pub(super) fn path(&self) -> &str {
+        let parameters = self.request.path_parameters_ref();
+        parameters.and_then(|parameters| parameters.first("proxy")).unwrap_or_default()
+    }
+
+    /// The path as the client sees it, including the stage or base path, without a slash at its
+    /// end.
+    pub(super) fn client_path(&self) -> &str {
+        let path = self.context.and_then(|context| context.path.as_deref());
+        path.unwrap_or_default().trim_end_matches('/')
+    }
+
+    /// The last value of a query parameter.
+    pub(super) fn query(&self, name: &str) -> Option<&str> {
+        self.request.query_string_parameters_ref()?.all(name)?.pop()
+    }
+
+    pub(super) fn body(&self) -> Result<&'a [u8], Failure> {
+        let body = self.request.body().as_ref();
+        if body.len() > BODY_LIMIT_KIB * 1024 {
+            let message = format!("the body is larger than {BODY_LIMIT_KIB} KiB");
+            return Err(Failure::refusal(Code::PayloadTooLarge, message));
+        }
+        Ok(body)
+    }
+
+    pub(super) fn request_id(&self) -> Option<&str> {
+        self.context?.request_id.as_deref()
+    }
+
+    pub(super) fn caller(&self) -> Caller {
+        let Some(context) = self.context else {
+            return Caller::default();
+        };
+        Caller {
+            arn: context.identity.user_arn.clone(),
+            source_ip: context.identity.source_ip.clone(),
+            request_id: context.request_id.clone(),
+        }
+    }
+}
+
+/// A response of JSON text.
+pub(super) fn respond(
+    status: StatusCode,
+    content_type: &'static str,
+    body: &impl Serialize,
+) -> Response<Body> {
+    // Structs of strings and numbers always serialise.
+    let body = serde_json::to_string(body).unwrap_or_default();
+    let mut response = Response::new(Body::Text(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// A response that goes out as text. `lambda_http` encodes a bare `Response` as base64 unless it
+/// knows the content type to be text, and it does not know the AWS JSON face's.
+#[derive(Debug)]
+pub struct Reply(pub(super) Response<Body>);
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        Box::pin(std::future::ready(self.0))
+    }
+}

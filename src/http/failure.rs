@@ -1,0 +1,122 @@
+//! Failures, as the log and both faces name them.
+
+use strum::IntoStaticStr;
+
+use super::json::InvalidJson;
+use crate::error::{
+    Cause, DescribeRebuildError, Fault, ListWorkspacesError, RebuildError, WorkspaceError,
+};
+
+/// The stable code of a failure: part of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE", const_into_str)]
+pub(super) enum Code {
+    ValidationError,
+    /// Only the AWS face has operations to name.
+    UnknownOperation,
+    /// No such path.
+    NotFound,
+    MethodNotAllowed,
+    UnsupportedMediaType,
+    PayloadTooLarge,
+    WorkspaceNotFound,
+    RebuildNotFound,
+    InvalidWorkspaceState,
+    ServiceUnavailable,
+    OutcomeUnknown,
+    InternalError,
+}
+
+/// Why a request failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) code: Code,
+    /// For the client.
+    pub(super) message: String,
+    /// For the log. Present if the service is at fault, not the request.
+    pub(super) cause: Option<Cause>,
+    /// A header that this failure adds to the response.
+    pub(super) header: Option<(&'static str, String)>,
+}
+
+impl Failure {
+    /// The request is at fault.
+    pub(super) fn refusal(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), cause: None, header: None }
+    }
+
+    /// The request has a value that is not valid.
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::refusal(Code::ValidationError, message)
+    }
+
+    /// The service is at fault.
+    fn fault(code: Code, message: String, cause: Cause) -> Self {
+        Self { cause: Some(cause), ..Self::refusal(code, message) }
+    }
+}
+
+impl From<InvalidJson> for Failure {
+    fn from(error: InvalidJson) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        let message = fault.to_string();
+        match fault {
+            Fault::Throttled(cause) | Fault::Unreachable(cause) => {
+                Self::fault(Code::ServiceUnavailable, message, cause)
+            }
+            Fault::Internal(cause) => Self::fault(Code::InternalError, message, cause),
+        }
+    }
+}
+
+impl From<RebuildError> for Failure {
+    fn from(error: RebuildError) -> Self {
+        let message = error.to_string();
+        match error {
+            RebuildError::WorkspaceNotFound(_) => Self::refusal(Code::WorkspaceNotFound, message),
+            RebuildError::InvalidState { .. } => {
+                Self::refusal(Code::InvalidWorkspaceState, message)
+            }
+            RebuildError::OutcomeUnknown { source, .. } => {
+                Self::fault(Code::OutcomeUnknown, message, source)
+            }
+            RebuildError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<WorkspaceError> for Failure {
+    fn from(error: WorkspaceError) -> Self {
+        match error {
+            WorkspaceError::NotFound(_) => {
+                Self::refusal(Code::WorkspaceNotFound, error.to_string())
+            }
+            WorkspaceError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<DescribeRebuildError> for Failure {
+    fn from(error: DescribeRebuildError) -> Self {
+        match error {
+            DescribeRebuildError::NotFound => {
+                Self::refusal(Code::RebuildNotFound, error.to_string())
+            }
+            DescribeRebuildError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<ListWorkspacesError> for Failure {
+    fn from(error: ListWorkspacesError) -> Self {
+        match error {
+            ListWorkspacesError::InvalidToken => Self::invalid(error.to_string()),
+            ListWorkspacesError::Fault(fault) => fault.into(),
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Rebuilds: their ids, how far they have come, how they end. Pure: no I/O, no clock.
+
+mod end;
+
+use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
+use strum::{Display, EnumString};
+use time::OffsetDateTime;
+use uuid::{NoContext, Uuid};
+
+pub use self::end::{End, Failure, FailureCode, TIME_LIMIT};
+use crate::error::InvalidFormat;
+use crate::timestamp::Timestamp;
+use crate::workspace::State;
+
+/// The id of a rebuild: a UUID version 7 (RFC 9562). It is ordered by time, and its 74 other bits
+/// are random, so that nobody can guess it from another id.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, derive_more::Display, Serialize, Deserialize,
+)]
+#[serde(try_from = "String", into = "String")]
+pub struct RebuildId(Uuid);
+
+impl RebuildId {
+    /// A new id for a rebuild requested at `now`.
+    #[must_use]
+    pub fn new(now: OffsetDateTime) -> Self {
+        let seconds = u64::try_from(now.unix_timestamp()).unwrap_or_default();
+        Self(Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, now.nanosecond())))
+    }
+}
+
+impl TryFrom<String> for RebuildId {
+    type Error = InvalidFormat;
+
+    fn try_from(text: String) -> Result<Self, InvalidFormat> {
+        // Only one spelling is accepted, so that each rebuild has exactly one URL.
+        let id = Uuid::try_parse(&text).ok().map(Self);
+        id.filter(|id| id.to_string() == text)
+            .ok_or_else(|| InvalidFormat("is not the id of a rebuild".to_owned()))
+    }
+}
+
+impl From<RebuildId> for String {
+    fn from(id: RebuildId) -> Self {
+        id.0.to_string()
+    }
+}
+
+/// Two requests for one WorkSpace that carry the same key are the same request.
+#[derive(Clone, Debug, PartialEq, Eq, derive_more::Display, Serialize, Deserialize)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    const MAX_LENGTH: usize = 255;
+
+    /// A key chosen by a client: 1 to 255 visible ASCII characters.
+    ///
+    /// # Errors
+    /// [`InvalidFormat`] for any other text.
+    pub fn from_client(text: &str) -> Result<Self, InvalidFormat> {
+        let max = Self::MAX_LENGTH;
+        if (1..=max).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidFormat(format!("must be 1 to {max} visible ASCII characters")))
+        }
+    }
+
+    /// The key of an SDK call; all attempts of the call share it. Client keys contain no space, so
+    /// the prefix keeps the two kinds apart.
+    ///
+    /// # Errors
+    /// [`InvalidFormat`] if the invocation id would not be valid as a client's key.
+    pub fn from_sdk_invocation(id: &str) -> Result<Self, InvalidFormat> {
+        Self::from_client(id).map(|key| Self(format!("sdk: {key}")))
+    }
+}
+
+impl From<RebuildId> for IdempotencyKey {
+    fn from(id: RebuildId) -> Self {
+        Self(id.into())
+    }
+}
+
+/// Why somebody requests a rebuild: 1 to 256 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason(String);
+
+impl Reason {
+    const MAX_CHARACTERS: usize = 256;
+}
+
+impl TryFrom<String> for Reason {
+    type Error = InvalidFormat;
+
+    fn try_from(text: String) -> Result<Self, InvalidFormat> {
+        let max = Self::MAX_CHARACTERS;
+        if (1..=max).contains(&text.chars().count()) {
+            Ok(Self(text))
+        } else {
+            Err(InvalidFormat(format!("must be 1 to {max} characters")))
+        }
+    }
+}
+
+impl From<Reason> for String {
+    fn from(reason: Reason) -> Self {
+        reason.0
+    }
+}
+
+/// The status of a rebuild, as clients see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumString, Serialize, Deserialize)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// Accepted; not known to be under way.
+    Requested,
+    /// The fleet is rebuilding the WorkSpace.
+    Started,
+    /// Ended: the WorkSpace was rebuilt.
+    Succeeded,
+    /// Ended badly, or nobody knows how; the error code says which.
+    Failed,
+}
+
+/// A rebuild of one WorkSpace: who requested it, when and why, and what happened to it.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[expect(missing_docs, reason = "the other names speak for themselves")]
+pub struct Rebuild {
+    pub id: RebuildId,
+    pub created_at: Timestamp,
+    pub status: Status,
+    /// The client's key; without one, the rebuild's own id.
+    pub idempotency_key: IdempotencyKey,
+    /// IAM ARN of the caller, if the API knows it.
+    pub requested_by: Option<String>,
+    /// IP address of the caller.
+    pub source_ip: Option<String>,
+    /// The API's id of the accepted request.
+    pub request_id: Option<String>,
+    pub reason: Option<String>,
+    /// State of the WorkSpace when the rebuild was accepted.
+    pub previous_state: Option<State>,
+    /// When a pass first claimed the hand-over to the fleet.
+    pub claimed_at: Option<Timestamp>,
+    /// Id of the latest claim. A pass hands a rebuild over only after it wrote its claim.
+    pub claim_id: Option<Uuid>,
+    /// When the rebuild was first known to be under way.
+    pub started_at: Option<Timestamp>,
+    /// When a pass first saw the WorkSpace in state REBUILDING.
+    pub seen_rebuilding_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    /// A [`FailureCode`], or the fleet's own code.
+    pub error_code: Option<String>,
+    /// The error in words.
+    pub error_message: Option<String>,
+}
+
+impl Rebuild {
+    /// A rebuild requested at `now`, with a new id. Its idempotency key is that id.
+    #[must_use]
+    pub fn new(now: OffsetDateTime) -> Self {
+        let id = RebuildId::new(now);
+        Self {
+            id,
+            created_at: now.into(),
+            status: Status::Requested,
+            idempotency_key: id.into(),
+            requested_by: None,
+            source_ip: None,
+            request_id: None,
+            reason: None,
+            previous_state: None,
+            claimed_at: None,
+            claim_id: None,
+            started_at: None,
+            seen_rebuilding_at: None,
+            ended_at: None,
+            error_code: None,
+            error_message: None,
+        }
+    }
+
+    /// How far the rebuild has come.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        match self.status {
+            Status::Requested => match self.claimed_at {
+                None => Stage::Requested,
+                Some(since) => Stage::Claimed { since },
+            },
+            Status::Started => {
+                let since = self.started_at.unwrap_or(self.created_at);
+                if self.seen_rebuilding_at.is_some() {
+                    Stage::Seen { since }
+                } else {
+                    Stage::Started { since }
+                }
+            }
+            Status::Succeeded | Status::Failed => Stage::Ended,
+        }
+    }
+
+    /// Whether the rebuild has yet to end.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.stage() != Stage::Ended
+    }
+}
+
+/// An accepted rebuild.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its id.
+    pub rebuild_id: RebuildId,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// Whether an earlier request was accepted, and this one repeats it.
+    pub is_replay: bool,
+}
+
+impl Accepted {
+    pub(crate) fn first(rebuild: &Rebuild) -> Self {
+        Self { rebuild_id: rebuild.id, created_at: rebuild.created_at, is_replay: false }
+    }
+
+    pub(crate) fn replay(first: &Rebuild) -> Self {
+        Self { is_replay: true, ..Self::first(first) }
+    }
+}
+
+/// How far a rebuild has come, as the reconciler needs to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// No pass has claimed the hand-over.
+    Requested,
+    /// A pass claimed the hand-over; whether its call had an effect is not known.
+    Claimed {
+        /// Time of the first claim.
+        since: Timestamp,
+    },
+    /// The fleet accepted the rebuild; no pass has seen the WorkSpace in REBUILDING.
+    Started {
+        /// When the rebuild became known to be under way.
+        since: Timestamp,
+    },
+    /// Under way, and a pass has seen the WorkSpace in REBUILDING.
+    Seen {
+        /// When the rebuild became known to be under way.
+        since: Timestamp,
+    },
+    /// Decided. The record may still have to be written, and the WorkSpace released.
+    Ended,
+}
+
+#[cfg(test)]
+mod tests {
+    use time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn rebuild_ids_are_ordered_by_time_and_differ_within_a_millisecond() {
+        let early = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
+        let late = early + Duration::milliseconds(1);
+        let (first, second, third) =
+            (RebuildId::new(early), RebuildId::new(late), RebuildId::new(late));
+        assert!(first < second && first < third && second != third);
+        // DynamoDB orders by the text.
+        assert!(first.to_string() < second.to_string());
+        assert_eq!(RebuildId::try_from(first.to_string()), Ok(first));
+        let other_spelling = first.to_string().to_uppercase();
+        for text in ["x".to_owned(), other_spelling, format!("urn:uuid:{first}")] {
+            assert!(RebuildId::try_from(text.clone()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_visible_ascii() {
+        for key in ["k", "!~", &"k".repeat(255)] {
+            assert_eq!(IdempotencyKey::from_client(key).map(|key| key.to_string()), Ok(key.into()));
+        }
+        for key in ["", " ", "a b", "ü", "a\n", "\u{7f}", &"k".repeat(256)] {
+            assert!(IdempotencyKey::from_client(key).is_err(), "{key:?}");
+            assert!(IdempotencyKey::from_sdk_invocation(key).is_err(), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_cannot_choose_the_key_of_an_sdk_call() {
+        let key = IdempotencyKey::from_sdk_invocation("4711").map(|key| key.to_string());
+        let key = key.expect("a key");
+        assert!(key.starts_with("sdk:"), "{key}");
+        assert!(IdempotencyKey::from_client(&key).is_err());
+    }
+
+    #[test]
+    fn a_reason_is_counted_in_characters() {
+        for (length, is_valid) in [(0, false), (1, true), (256, true), (257, false)] {
+            assert_eq!(Reason::try_from("\u{fc}".repeat(length)).is_ok(), is_valid, "{length}");
+        }
+    }
+}

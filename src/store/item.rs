@@ -1,0 +1,108 @@
+//! Item layout: attribute names, keys, and what an item means.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Fault;
+use crate::rebuild::{Rebuild, RebuildId};
+use crate::timestamp::Timestamp;
+use crate::workspace::{Description, State, Workspace, WorkspaceId};
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// The sparse index of WorkSpaces with an open rebuild, oldest first.
+pub(super) const OPEN_REBUILDS: &str = "OpenRebuilds";
+/// The index of WorkSpaces by directory and user.
+pub(super) const BY_DIRECTORY: &str = "Directory";
+/// The index of WorkSpaces by bundle.
+pub(super) const BY_BUNDLE: &str = "Bundle";
+
+/// An item of the table of WorkSpaces.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct WorkspaceItem {
+    workspace_id: WorkspaceId,
+    state: State,
+    /// The accepting write copies `State` here. A write can copy within an item, but not into the
+    /// map that it sets as `Rebuild`.
+    previous_state: Option<State>,
+    rebuild: Option<Rebuild>,
+    /// Present while a rebuild is open; the key of the index [`OPEN_REBUILDS`].
+    open_rebuild: Option<String>,
+    /// When DynamoDB may delete the item, in epoch seconds: set once the WorkSpace left the fleet.
+    expires_at: Option<i64>,
+    #[serde(flatten)]
+    description: Description,
+}
+
+pub(super) fn to_workspace(item: Item) -> Result<Workspace, Fault> {
+    let item: WorkspaceItem = from_item(item)?;
+    let previous_state = item.previous_state;
+    Ok(Workspace {
+        workspace_id: item.workspace_id,
+        state: item.state,
+        rebuild: item.rebuild.map(|rebuild| Rebuild { previous_state, ..rebuild }),
+        has_open_rebuild: item.open_rebuild.is_some(),
+        has_left_fleet: item.expires_at.is_some(),
+        description: item.description,
+    })
+}
+
+/// The record of an ended rebuild, as an item of the table of rebuilds.
+pub(super) fn from_record(id: &WorkspaceId, ended: &Rebuild) -> Result<Item, Fault> {
+    let mut item = to_item(ended)?;
+    item.remove("Id");
+    item.extend(record_key(id, ended.id));
+    Ok(item)
+}
+
+/// The reverse of [`from_record`].
+pub(super) fn to_record(mut item: Item) -> Result<Rebuild, Fault> {
+    let id = item.remove("RebuildId").ok_or_else(|| Fault::internal("a record lacks RebuildId"))?;
+    item.insert("Id".to_owned(), id);
+    from_item(item)
+}
+
+/// The key of a WorkSpace in its table.
+pub(super) fn workspace_key(id: &WorkspaceId) -> Item {
+    Item::from([attribute("WorkspaceId", id)])
+}
+
+/// The key of a record in the table of rebuilds.
+pub(super) fn record_key(id: &WorkspaceId, rebuild_id: RebuildId) -> Item {
+    Item::from([attribute("WorkspaceId", id), attribute("RebuildId", rebuild_id)])
+}
+
+/// The attribute that makes DynamoDB delete an item.
+pub(super) fn expires_at(time: Timestamp) -> (String, AttributeValue) {
+    ("ExpiresAt".to_owned(), AttributeValue::N(time.epoch_seconds().to_string()))
+}
+
+pub(super) fn attribute(name: &str, value: impl ToString) -> (String, AttributeValue) {
+    (name.to_owned(), string(value))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "callers have values and references")]
+pub(super) fn string(value: impl ToString) -> AttributeValue {
+    AttributeValue::S(value.to_string())
+}
+
+pub(super) fn text<'a>(item: &'a Item, name: &str) -> Result<&'a str, Fault> {
+    let value = item.get(name).and_then(|value| value.as_s().ok());
+    value.map(String::as_str).ok_or_else(|| Fault::internal(format!("an item lacks {name}")))
+}
+
+pub(super) fn id_of(item: &Item) -> Result<WorkspaceId, Fault> {
+    WorkspaceId::try_from(text(item, "WorkspaceId")?.to_owned()).map_err(Fault::internal)
+}
+
+pub(super) fn to_item(value: impl Serialize) -> Result<Item, Fault> {
+    serde_dynamo::to_item(value).map_err(Fault::internal)
+}
+
+fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, Fault> {
+    serde_dynamo::from_item(item).map_err(Fault::internal)
+}

@@ -1,0 +1,260 @@
+//! Reads: one WorkSpace, its records, and pages of WorkSpaces.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::KeysAndAttributes;
+
+use super::Store;
+use super::fault::fault;
+use super::item::{
+    BY_BUNDLE, BY_DIRECTORY, Item, attribute, id_of, record_key, string, text, to_record,
+    to_workspace, workspace_key,
+};
+use crate::error::{Fault, ListWorkspacesError};
+use crate::rebuild::{Rebuild, RebuildId};
+use crate::workspace::{Filter, Page, Workspace, WorkspaceId};
+
+impl Store {
+    /// One WorkSpace, read consistently.
+    ///
+    /// # Errors
+    /// The table was not read, or the item is broken.
+    pub async fn workspace(&self, id: &WorkspaceId) -> Result<Option<Workspace>, Fault> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.workspaces)
+            .set_key(Some(workspace_key(id)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(fault)?;
+        output.item.map(to_workspace).transpose()
+    }
+
+    /// The record of an ended rebuild, read consistently.
+    ///
+    /// # Errors
+    /// The table was not read, or the record is broken.
+    pub async fn record(
+        &self,
+        id: &WorkspaceId,
+        rebuild_id: RebuildId,
+    ) -> Result<Option<Rebuild>, Fault> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.rebuilds)
+            .set_key(Some(record_key(id, rebuild_id)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(fault)?;
+        output.item.map(to_record).transpose()
+    }
+
+    /// Records of a WorkSpace's ended rebuilds, newest first, and whether there may be more: at
+    /// most `limit`, and only rebuilds older than `before`. Read consistently.
+    ///
+    /// # Errors
+    /// The table was not read, or a record is broken.
+    pub async fn records(
+        &self,
+        id: &WorkspaceId,
+        before: Option<RebuildId>,
+        limit: u8,
+    ) -> Result<(Vec<Rebuild>, bool), Fault> {
+        let mut request = self
+            .client
+            .query()
+            .table_name(&self.rebuilds)
+            .key_condition_expression("WorkspaceId = :id")
+            .expression_attribute_values(":id", string(id))
+            .scan_index_forward(false)
+            .consistent_read(true)
+            .limit(limit.into());
+        if let Some(before) = before {
+            request = request
+                .key_condition_expression("WorkspaceId = :id AND RebuildId < :before")
+                .expression_attribute_values(":before", string(before));
+        }
+        let output = request.send().await.map_err(fault)?;
+        let records = output.items.unwrap_or_default();
+        let records = records.into_iter().map(to_record).collect::<Result<_, _>>()?;
+        Ok((records, output.last_evaluated_key.is_some()))
+    }
+
+    /// One page of WorkSpaces, at most `limit` of them. Each WorkSpace is read consistently; which
+    /// ones a directory or a bundle has may lag behind.
+    ///
+    /// # Errors
+    /// [`ListWorkspacesError::InvalidToken`] for a token of another listing; else the table was
+    /// not read, or an item is broken.
+    pub async fn workspaces(
+        &self,
+        filter: &Filter,
+        limit: u8,
+        token: Option<&str>,
+    ) -> Result<Page<Workspace>, ListWorkspacesError> {
+        match filter {
+            Filter::Ids(ids) => self.page_of_ids(ids, limit, token).await,
+            Filter::All => self.page_of_all(limit, token).await,
+            Filter::Directory { directory_id, user_name } => {
+                let index = Index {
+                    name: BY_DIRECTORY,
+                    hash: ("DirectoryId", directory_id),
+                    range: Some(("UserName", user_name.as_deref())),
+                };
+                self.page_of_index(&index, limit, token).await
+            }
+            Filter::Bundle(bundle_id) => {
+                let index = Index { name: BY_BUNDLE, hash: ("BundleId", bundle_id), range: None };
+                self.page_of_index(&index, limit, token).await
+            }
+        }
+    }
+
+    async fn page_of_ids(
+        &self,
+        ids: &[WorkspaceId],
+        limit: u8,
+        token: Option<&str>,
+    ) -> Result<Page<Workspace>, ListWorkspacesError> {
+        let start = match token {
+            None => 0,
+            Some(token) => match ids.iter().position(|id| id.as_str() == token) {
+                Some(last) => last + 1,
+                None => return Err(ListWorkspacesError::InvalidToken),
+            },
+        };
+        let page: Vec<_> = ids[start..].iter().take(limit.into()).cloned().collect();
+        let is_last = start + page.len() == ids.len();
+        let next_token = page.last().filter(|_| !is_last).map(ToString::to_string);
+        Ok(Page { items: self.batch(page).await?, next_token })
+    }
+
+    async fn page_of_all(
+        &self,
+        limit: u8,
+        token: Option<&str>,
+    ) -> Result<Page<Workspace>, ListWorkspacesError> {
+        let output = self
+            .client
+            .scan()
+            .table_name(&self.workspaces)
+            .consistent_read(true)
+            .limit(limit.into())
+            .set_exclusive_start_key(token.map(start_key).transpose()?)
+            .send()
+            .await
+            .map_err(fault)?;
+        let items = output.items.unwrap_or_default();
+        let items = items.into_iter().map(to_workspace).collect::<Result<_, _>>()?;
+        let last = output.last_evaluated_key.as_ref();
+        let next_token = last.map(|key| text(key, "WorkspaceId")).transpose()?;
+        Ok(Page { items, next_token: next_token.map(ToOwned::to_owned) })
+    }
+
+    /// A page of an index, which has keys only: first the keys, then the items.
+    async fn page_of_index(
+        &self,
+        index: &Index<'_>,
+        limit: u8,
+        token: Option<&str>,
+    ) -> Result<Page<Workspace>, ListWorkspacesError> {
+        let (hash, value) = index.hash;
+        let mut request = self
+            .client
+            .query()
+            .table_name(&self.workspaces)
+            .index_name(index.name)
+            .key_condition_expression("#hash = :hash")
+            .expression_attribute_names("#hash", hash)
+            .expression_attribute_values(":hash", string(value))
+            .limit(limit.into())
+            .set_exclusive_start_key(token.map(|token| index.start_key(token)).transpose()?);
+        if let Some((range, Some(value))) = index.range {
+            request = request
+                .key_condition_expression("#hash = :hash AND #range = :range")
+                .expression_attribute_names("#range", range)
+                .expression_attribute_values(":range", string(value));
+        }
+        let output = request.send().await.map_err(fault)?;
+        let keys = output.items.unwrap_or_default();
+        let ids = keys.iter().map(id_of).collect::<Result<_, _>>()?;
+        let next_token = output.last_evaluated_key.map(|key| index.token(&key)).transpose()?;
+        Ok(Page { items: self.batch(ids).await?, next_token })
+    }
+
+    /// Those of these WorkSpaces that exist, in the order of the ids, read consistently.
+    async fn batch(&self, ids: Vec<WorkspaceId>) -> Result<Vec<Workspace>, Fault> {
+        let mut found = HashMap::new();
+        let mut keys: Vec<_> = ids.iter().map(workspace_key).collect();
+        // DynamoDB answers at least one key of a batch, so this ends.
+        while !keys.is_empty() {
+            let wanted =
+                KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+            let wanted = wanted.map_err(Fault::internal)?;
+            let request = self.client.batch_get_item().request_items(&self.workspaces, wanted);
+            let mut output = request.send().await.map_err(fault)?;
+            let items =
+                output.responses.as_mut().and_then(|tables| tables.remove(&self.workspaces));
+            for item in items.unwrap_or_default() {
+                let workspace = to_workspace(item)?;
+                found.insert(workspace.workspace_id.clone(), workspace);
+            }
+            let rest =
+                output.unprocessed_keys.and_then(|mut tables| tables.remove(&self.workspaces));
+            keys = rest.map(|rest| rest.keys).unwrap_or_default();
+        }
+        Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+    }
+}
+
+/// What to look for in an index. Its tokens are the `WorkspaceId` and, if the index has a range
+/// key, a slash and the value of that key.
+struct Index<'a> {
+    name: &'static str,
+    hash: (&'static str, &'a str),
+    range: Option<(&'static str, Option<&'a str>)>,
+}
+
+impl Index<'_> {
+    fn token(&self, last: &Item) -> Result<String, Fault> {
+        let id = text(last, "WorkspaceId")?;
+        match self.range {
+            None => Ok(id.to_owned()),
+            Some((range, _)) => Ok(format!("{id}/{}", text(last, range)?)),
+        }
+    }
+
+    fn start_key(&self, token: &str) -> Result<Item, ListWorkspacesError> {
+        let (id, range) = match token.split_once('/') {
+            Some((id, range)) => (id, Some(range)),
+            None => (token, None),
+        };
+        let mut start = start_key(id)?;
+        start.extend([attribute(self.hash.0, self.hash.1)]);
+        match (self.range, range) {
+            (None, None) => {}
+            (Some((name, wanted)), Some(range))
+                if is_user_name(range) && wanted.is_none_or(|wanted| wanted == range) =>
+            {
+                start.extend([attribute(name, range)]);
+            }
+            (None | Some(_), None | Some(_)) => return Err(ListWorkspacesError::InvalidToken),
+        }
+        Ok(start)
+    }
+}
+
+/// The key that a token starts with.
+fn start_key(id: &str) -> Result<Item, ListWorkspacesError> {
+    let id = WorkspaceId::try_from(id.to_owned()).map_err(|_| ListWorkspacesError::InvalidToken)?;
+    Ok(workspace_key(&id))
+}
+
+/// 1 to 63 characters (API model). DynamoDB refuses a longer key with an error of its own.
+fn is_user_name(text: &str) -> bool {
+    (1..=63).contains(&text.chars().count())
+}

@@ -1,0 +1,129 @@
+//! Reads and writes of sync, which keeps the table in step with the fleet.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::Store;
+use super::fault::fault;
+use super::item::{Item, expires_at, string, to_item, to_workspace, workspace_key};
+use super::reconcile::write;
+use crate::error::Fault;
+use crate::timestamp::Timestamp;
+use crate::workspace::{Description, State, Workspace, WorkspaceId};
+
+/// No rebuild is open, and the state is the one that was read.
+const SAME_STATE: &str = "attribute_not_exists(OpenRebuild) AND #State = :read_state";
+
+impl Store {
+    /// All WorkSpaces of the table, and how many items were unreadable.
+    ///
+    /// # Errors
+    /// The table was not read.
+    pub async fn all_workspaces(&self) -> Result<(Vec<Workspace>, usize), Fault> {
+        let mut workspaces = Vec::new();
+        let mut unreadable = 0;
+        let mut start = None;
+        loop {
+            let request = self.client.scan().table_name(&self.workspaces);
+            let output = request.set_exclusive_start_key(start).send().await.map_err(fault)?;
+            for item in output.items.unwrap_or_default() {
+                match to_workspace(item) {
+                    Ok(workspace) => workspaces.push(workspace),
+                    Err(_) => unreadable += 1,
+                }
+            }
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok((workspaces, unreadable));
+            }
+        }
+    }
+
+    /// Brings the item of a WorkSpace in step with the fleet, if no rebuild is open and the item
+    /// is still as it was read (`None`: there was no item).
+    ///
+    /// # Errors
+    /// It is not known whether the write was made.
+    pub async fn sync(
+        &self,
+        id: &WorkspaceId,
+        read: Option<&Workspace>,
+        state: State,
+        description: &Description,
+        expiry: Option<Timestamp>,
+    ) -> Result<bool, Fault> {
+        let mut after = to_item(description)?;
+        after.extend(expiry.map(expires_at));
+        let mut changes = Changes::default();
+        changes.set("State", string(state));
+        let before = read.map_or(Ok(Item::new()), |read| to_item(&read.description))?;
+        for name in before.keys().map(String::as_str).chain(["ExpiresAt"]) {
+            if !after.contains_key(name) {
+                changes.remove(name);
+            }
+        }
+        for (name, value) in after {
+            changes.set(&name, value);
+        }
+        let mut request = self
+            .client
+            .update_item()
+            .table_name(&self.workspaces)
+            .set_key(Some(workspace_key(id)))
+            .update_expression(changes.expression())
+            .set_expression_attribute_names(Some(changes.names))
+            .set_expression_attribute_values(Some(changes.values));
+        request = match read {
+            None => request.condition_expression("attribute_not_exists(WorkspaceId)"),
+            Some(read) => {
+                let request = request
+                    .expression_attribute_names("#State", "State")
+                    .expression_attribute_names("#Rebuild", "Rebuild")
+                    .expression_attribute_values(":read_state", string(read.state));
+                match &read.rebuild {
+                    None => request.condition_expression(format!(
+                        "{SAME_STATE} AND attribute_not_exists(#Rebuild)"
+                    )),
+                    Some(rebuild) => request
+                        .condition_expression(format!("{SAME_STATE} AND #Rebuild.Id = :id"))
+                        .expression_attribute_values(":id", string(rebuild.id)),
+                }
+            }
+        };
+        write(request).await
+    }
+}
+
+/// An update expression over attributes whose names are known at run time only.
+#[derive(Default)]
+struct Changes {
+    set: Vec<String>,
+    remove: Vec<String>,
+    names: HashMap<String, String>,
+    values: Item,
+}
+
+impl Changes {
+    fn set(&mut self, name: &str, value: AttributeValue) {
+        let number = self.names.len();
+        self.set.push(format!("#n{number} = :v{number}"));
+        self.names.insert(format!("#n{number}"), name.to_owned());
+        self.values.insert(format!(":v{number}"), value);
+    }
+
+    fn remove(&mut self, name: &str) {
+        let number = self.names.len();
+        self.remove.push(format!("#n{number}"));
+        self.names.insert(format!("#n{number}"), name.to_owned());
+    }
+
+    fn expression(&self) -> String {
+        let set = format!("SET {}", self.set.join(", "));
+        if self.remove.is_empty() {
+            set
+        } else {
+            format!("{set} REMOVE {}", self.remove.join(", "))
+        }
+    }
+}
