@@ -1,4 +1,4 @@
-"""The same work in Python: a Runtime API loop as the managed runtime has one, boto3 in the handler."""
+"""The same work in Python: a Runtime API loop like that of the managed runtime, and boto3."""
 
 import http.client
 import json

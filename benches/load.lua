@@ -1,4 +1,4 @@
--- One of three loads, by the first argument: accepted, refused, or get. Each answer is checked.
+-- The first argument selects the load: accepted, refused, or get. The script checks each answer.
 -- Every thread has its own WorkSpaces to rebuild: ws-load<thread><number>.
 
 local threads = 0

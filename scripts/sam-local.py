@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs the built API function under `sam local`, against the local run's DynamoDB.
 
-`sam local invoke` with each event in events/: the answer must match the file beside it.
-Then `sam local start-api`, and two curl calls: a rebuild, and the `location` of it.
+Runs `sam local invoke` with each event in events/ and compares the answer with the file beside it.
+Then runs `sam local start-api` and makes two curl calls: a rebuild, and its `location`.
 
 Needs cargo, curl, a Docker engine, sam (requirements.txt), and a build for this machine:
     sam build --parameter-overrides Architecture=x86_64
@@ -28,13 +28,13 @@ ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[platfo
 REAL_IMAGE = f"public.ecr.aws/lambda/provided:al2023-{ARCHITECTURE}"
 STAND_IN = "rebuild-workspaces-stand-in"
 
-# Values that each run makes anew.
+# Values that differ in each run.
 ID = re.compile(r"[0-9A-Za-z_-]{8,}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 def run(*command):
-    """The output of a command that must succeed."""
+    """Runs a command that must succeed; returns its output."""
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode != 0:
         sys.exit(f"error: {' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
@@ -47,7 +47,7 @@ def succeeds(*command):
 
 @contextmanager
 def started(pattern, *command):
-    """A server, from the line that matches `pattern` on; gives the match."""
+    """Runs a server; yields the match once a line of its output matches `pattern`."""
     server = subprocess.Popen(
         command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -59,7 +59,7 @@ def started(pattern, *command):
                 break
         else:
             sys.exit(f"error: {' '.join(command)}\n{''.join(output)}")
-        # A full pipe would block it.
+        # A full pipe would block the server.
         threading.Thread(target=server.stdout.read, daemon=True).start()
         yield match
     finally:
@@ -69,12 +69,12 @@ def started(pattern, *command):
 
 @contextmanager
 def base_image():
-    """The sam options that name the function's base image; a stand-in where it can't be pulled."""
+    """Yields the sam options for the base image, or for a stand-in if it can't be pulled."""
     if succeeds("docker", "image", "inspect", REAL_IMAGE) or succeeds("docker", "pull", REAL_IMAGE):
         yield ["--skip-pull-image"]
         return
-    print(f"{REAL_IMAGE} cannot be had here: a stand-in is made from this machine's files")
-    # What sam needs to put its runtime emulator into the image, and the libraries of all of it.
+    print(f"cannot pull {REAL_IMAGE}: making a stand-in from this machine's files")
+    # The programs that sam uses to add its runtime emulator to the image, and all libraries.
     programs = [which(name) for name in ("sh", "mv", "chmod")]
     bootstrap = ROOT / ".aws-sam/build/RebuildFunction/bootstrap"
     libraries = re.findall(r"(/\S+) \(0x", run("ldd", *programs, bootstrap))
@@ -91,22 +91,22 @@ def base_image():
     try:
         yield ["--skip-pull-image", "--invoke-image", f"{STAND_IN}:latest"]
     finally:
-        # Also what sam made of it, and what a failed build of sam's leaves.
+        # Also removes what sam derived from it, and what a failed build of sam left behind.
         for what, remove in (("ps", "rm"), ("images", "rmi")):
             found = run("docker", what, "--all", "--quiet", "--filter", f"label={STAND_IN}").split()
             subprocess.run(["docker", remove, "--force", *found], capture_output=True)
 
 
 def answer_of(response):
-    """A Lambda response, in the form of the expected ones."""
+    """A Lambda response in the form of the `.expected.json` files."""
     headers = {name: ", ".join(values) for name, values in response["multiValueHeaders"].items()}
     body = json.loads(response["body"])
     if response["isBase64Encoded"]:
         raise ValueError("the body is base64")
     answer = {"statusCode": response["statusCode"], "headers": headers, "body": body}
     text = json.dumps(answer)
-    made_anew = {"id": (ID, "<id>"), "created_at": (TIME, "<time>")}
-    for name, (pattern, placeholder) in made_anew.items():
+    generated = {"id": (ID, "<id>"), "created_at": (TIME, "<time>")}
+    for name, (pattern, placeholder) in generated.items():
         value = body.get("data", {}).get(name, "")
         if pattern.fullmatch(value):
             text = text.replace(value, placeholder)
@@ -114,7 +114,7 @@ def answer_of(response):
 
 
 def invoke_with(event, options):
-    """What is wrong with the answer to an event, if anything."""
+    """Invokes the function with an event; returns what is wrong with the answer, or None."""
     expected = json.loads(event.with_suffix(".expected.json").read_text())
     done = subprocess.run(
         ["sam", "local", "invoke", "RebuildFunction", "--event", event, *options],
@@ -130,7 +130,7 @@ def invoke_with(event, options):
 
 
 def curl(*arguments):
-    """Status, headers and JSON body of the answer to a call."""
+    """Makes a call; returns status, headers and JSON body of the answer."""
     output = run("curl", "--silent", "--show-error", "--include", *arguments)
     head, _, body = output.replace("\r\n", "\n").partition("\n\n")
     status, *lines = head.splitlines()
@@ -139,7 +139,7 @@ def curl(*arguments):
 
 
 def call_api(options):
-    """What is wrong with `sam local start-api`, if anything."""
+    """Calls `sam local start-api`; returns what is wrong, or None."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = str(probe.getsockname()[1])
     with started(r"Running on (http\S+)", "sam", "local", "start-api", "--port", port, *options) as at:
@@ -160,14 +160,14 @@ def main():
         if not which(tool):
             sys.exit(f"error: {tool} is not on the PATH")
     if not succeeds("docker", "info"):
-        sys.exit("error: no Docker engine answers; `sam local` needs one")
+        sys.exit("error: no Docker engine is running; `sam local` needs one")
     if not (ROOT / ".aws-sam/build/template.yaml").exists():
         sys.exit(f"error: not built; sam build --parameter-overrides Architecture={ARCHITECTURE}")
     events = sorted(set(ROOT.glob("events/*.json")) - set(ROOT.glob("events/*.expected.json")))
     if not events:
         sys.exit("error: no event in events/")
 
-    # The address under which a container sees this machine; Docker Desktop forwards to loopback.
+    # The address at which a container reaches this machine; Docker Desktop forwards to loopback.
     address = "127.0.0.1"
     if platform.system() == "Linux":
         bridge = json.loads(run("docker", "network", "inspect", "bridge"))[0]["IPAM"]["Config"][0]

@@ -115,6 +115,6 @@ pub(crate) fn outcome_unknown(has_key: bool) -> &'static str {
     if has_key {
         "it is not known whether the rebuild was accepted; repeat the request with the same idempotency key"
     } else {
-        "it is not known whether the rebuild was accepted; look at the WorkSpace before you ask again"
+        "it is not known whether the rebuild was accepted; check the WorkSpace before you retry"
     }
 }

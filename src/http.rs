@@ -1,6 +1,6 @@
 //! HTTP as API Gateway delivers it: event → face → response, and one log line a request.
 //!
-//! Two faces answer requests, [`envelope`] and [`aws_json`]. A face decodes a request, calls one
+//! Two faces answer requests, `envelope` and `aws_json`. A face decodes a request, calls one
 //! method of the [`Service`], and encodes that method's own result. A request for one face is
 //! never answered in the other's format.
 
@@ -59,14 +59,14 @@ pub async fn rehearse(service: &Service) {
 
 async fn handle(service: &Service, request: Request) -> Reply {
     let start = Instant::now();
-    let call = Call::new(&request);
-    let mut entry = Entry::default();
+    let mut call = Call::new(service, &request);
     let response = if is_for_aws(&call) {
-        aws_json::answer(service, &call, &mut entry).await
+        aws_json::answer(&mut call).await
     } else {
-        envelope::answer(service, &call, &mut entry).await
+        envelope::answer(&mut call).await
     };
-    entry.log(&call, response.status(), start);
+    let request_id = call.request_id();
+    call.entry.log(request_id, response.status(), start);
     Reply(response)
 }
 
@@ -112,8 +112,7 @@ impl Entry {
         };
     }
 
-    fn log(self, call: &Call<'_>, status: StatusCode, start: Instant) {
-        let request_id = call.request_id();
+    fn log(self, request_id: Option<&str>, status: StatusCode, start: Instant) {
         let operation = self.operation.unwrap_or("none");
         let workspace_id = self.workspace_id.as_ref().map(WorkspaceId::as_str);
         let status = status.as_u16();

@@ -15,13 +15,13 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{
-    BehaviorVersion, IdentityCache, SharedHttpClient, StalledStreamProtectionConfig,
+    BehaviorVersion, Builder, IdentityCache, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure as OnFailure};
 
-use self::fault::{Ambiguity, condition_failure, fault};
+use self::fault::{NoteAmbiguity, condition_failure, fault, note_ambiguity};
 use self::item::{string, to_item, to_workspace, workspace_key};
 use crate::config::Config;
 use crate::error::RebuildError;
@@ -55,13 +55,14 @@ impl Store {
     /// The store over the tables that `config` names.
     #[must_use]
     pub fn connect(config: &Config, http: SharedHttpClient) -> Self {
-        let client = Client::from_conf(client_config(config, http));
-        Self::new(client, config.workspaces_table.clone(), config.rebuilds_table.clone())
+        let (workspaces, rebuilds) = (&config.workspaces_table, &config.rebuilds_table);
+        Self::new(client_config(config, http), workspaces.clone(), rebuilds.clone())
     }
 
-    /// The store over the tables of these names.
+    /// The store over the tables of these names, with a client of its own.
     #[must_use]
-    pub fn new(client: Client, workspaces: String, rebuilds: String) -> Self {
+    pub fn new(config: Builder, workspaces: String, rebuilds: String) -> Self {
+        let client = Client::from_conf(config.interceptor(NoteAmbiguity).build());
         Self { client, workspaces, rebuilds }
     }
 
@@ -69,7 +70,7 @@ impl Store {
     /// init Lambda gives a full core, afterwards a share of one. Any answer will do, even "access
     /// denied". Without an answer the first request opens the connection itself.
     pub async fn warm_up(&self) {
-        let once = aws_sdk_dynamodb::Config::builder().retry_config(RetryConfig::disabled());
+        let once = Builder::new().retry_config(RetryConfig::disabled());
         let request = self
             .client
             .get_item()
@@ -109,11 +110,9 @@ impl Store {
         for (name, state) in REBUILDABLE.into_iter().zip(State::REBUILDABLE) {
             request = request.expression_attribute_values(name, string(state));
         }
-        let ambiguity = Ambiguity::default();
-        let Err(error) = request.customize().interceptor(ambiguity.clone()).send().await else {
+        let (Err(error), is_ambiguous) = note_ambiguity(async || request.send().await).await else {
             return Ok(Accepted::first(rebuild));
         };
-        let is_ambiguous = ambiguity.is_ambiguous();
         match condition_failure(&error).map(|failure| failure.item.clone()) {
             Some(Some(item)) => match to_workspace(item) {
                 Ok(workspace) => judge(workspace, rebuild),
@@ -130,8 +129,8 @@ impl Store {
 
 /// The configuration of the DynamoDB client: at most 3 attempts of at most a second each.
 #[must_use]
-pub fn client_config(config: &Config, http: SharedHttpClient) -> aws_sdk_dynamodb::Config {
-    let mut builder = aws_sdk_dynamodb::Config::builder()
+pub fn client_config(config: &Config, http: SharedHttpClient) -> Builder {
+    let mut builder = Builder::new()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(config.region.clone())
         .credentials_provider(config.credentials.clone())
@@ -153,7 +152,7 @@ pub fn client_config(config: &Config, http: SharedHttpClient) -> aws_sdk_dynamod
                 .build(),
         );
     builder.set_endpoint_url(config.endpoint.clone());
-    builder.build()
+    builder
 }
 
 /// What the item that failed the condition says about `rebuild`.

@@ -1,4 +1,4 @@
-//! What the compared programs share: the event, and the DynamoDB request that accepts a rebuild.
+//! The event and the DynamoDB request that the compared programs share.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use rebuild_workspaces::store::{ACCEPT, ACCEPT_CONDITION};
 
-/// The function's own UpdateItem for `events/accepted.json`, made directly.
+/// The UpdateItem that the function sends for `events/accepted.json`.
 pub fn update_item(client: &Client) -> UpdateItemFluentBuilder {
     let text = |value: &str| AttributeValue::S(value.into());
     let rebuild = HashMap::from(

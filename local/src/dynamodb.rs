@@ -38,7 +38,7 @@ pub fn open(file: Option<&Path>) -> Result<(Database, bool), Error> {
 /// Puts one WorkSpace in each state into the table.
 ///
 /// # Errors
-/// The table does not exist, or `seed/workspaces.json` is no batch for it.
+/// The table does not exist, or `seed/workspaces.json` is not a valid batch.
 pub fn seed(database: &Database) -> Result<(), Error> {
     let request_items: Value = serde_json::from_str(SEED)?;
     let request: BatchWriteItemRequest =

@@ -52,10 +52,10 @@ async fn answer(
     to_http(&invoke(service, event.to_string()).await)
 }
 
-/// The function's response to an event, both as JSON, as the Lambda runtime has them.
+/// Invokes the function with an event. Event and response are JSON, as in the Lambda runtime.
 ///
 /// # Panics
-/// The event is not one of a REST API.
+/// The event is not a REST API event.
 pub async fn invoke(service: Service, event: String) -> Value {
     let event = serde_json::from_str(&event).expect("a REST event");
     let Ok(answer) = http::invoke(&service, LambdaEvent::new(event, Context::default())).await;
@@ -63,7 +63,7 @@ pub async fn invoke(service: Service, event: String) -> Value {
 }
 
 fn is_host(value: &HeaderValue) -> bool {
-    // Only reading the port checks its size.
+    // Parsing accepts a port that is too large; only `port_u16` checks it.
     let authority = value.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
     authority.is_some_and(|authority| {
         let text = authority.as_str();
@@ -84,7 +84,7 @@ fn event(head: &axum::http::request::Parts, body: &str, client: SocketAddr) -> V
     let mut query_values = Map::new();
     for (name, value) in query {
         let values = query_values.entry(name).or_insert_with(|| json!([]));
-        values.as_array_mut().expect("made as one").push(value.into());
+        values.as_array_mut().expect("an array").push(value.into());
     }
     let (headers, header_values) = headers(&head.headers);
     json!({
@@ -131,8 +131,8 @@ fn last_values(all: &Map<String, Value>) -> Map<String, Value> {
     last.collect()
 }
 
-/// The HTTP response that API Gateway makes of a Lambda response. Without binary media types it
-/// sends the body as it is, even if that is base64.
+/// Converts a Lambda response to HTTP, as API Gateway does. Without binary media types it sends the
+/// body unchanged, even if it is base64.
 fn to_http(response: &Value) -> Response {
     let status = response["statusCode"].as_u64().and_then(|status| u16::try_from(status).ok());
     let mut builder = Response::builder().status(status.unwrap_or(502));
@@ -142,10 +142,10 @@ fn to_http(response: &Value) -> Response {
         }
     }
     let body = response["body"].as_str().unwrap_or_default().to_owned();
-    builder.body(Body::from(body)).expect("the function's headers are headers")
+    builder.body(Body::from(body)).expect("the function sends valid headers")
 }
 
-/// The gateway's own answer: always an envelope, with the template's fixed text.
+/// An answer of the gateway itself: always an envelope, with the fixed text of the template.
 fn gateway_error(status: StatusCode, code: &str, message: &str) -> Response {
     let error = format!(r#"{{"code":"{code}","message":"{message}"}}"#);
     let body = format!(r#"{{"success":false,"error":{error}}}"#);

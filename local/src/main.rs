@@ -31,10 +31,10 @@ struct Options {
     /// Port of DynamoDB; 0 picks a free one
     #[arg(long, default_value_t = 8000)]
     dynamodb_port: u16,
-    /// Address that DynamoDB listens on; containers need another address than the default
+    /// Address that DynamoDB listens on; containers cannot reach the default
     #[arg(long, default_value = "127.0.0.1")]
     dynamodb_host: std::net::IpAddr,
-    /// Keep the tables in this file; without it they are gone when the run ends
+    /// Keep the tables in this file; by default, they are lost when the run ends
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
     /// Use the tables of this DynamoDB API instead of an embedded one
@@ -44,7 +44,7 @@ struct Options {
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     rebuild_seconds: u32,
     /// Hand rebuilds over to this endpoint of the WorkSpaces API instead of the simulated fleet,
-    /// and copy its WorkSpaces into the table; another local run is such an endpoint
+    /// and copy its WorkSpaces into the table; another local run can be that endpoint
     #[arg(long, value_name = "URL")]
     fleet_endpoint: Option<String>,
 }
@@ -87,7 +87,7 @@ async fn run(options: Options) -> Result<(), Error> {
     }
     greet(&api_url, &dynamodb_url);
     let interrupted = async {
-        // Without a handler Ctrl-C ends the process by itself.
+        // If the handler cannot be installed, Ctrl-C ends the process anyway.
         let _ = tokio::signal::ctrl_c().await;
     };
     tokio::select! {
@@ -116,7 +116,7 @@ async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener, Error> {
     })
 }
 
-/// Does what the two schedules do in an account, but every second and every 15 seconds.
+/// Runs the passes of the two schedules: follow every second, sync every 15 seconds.
 async fn reconcile(store: Store, fleet: impl Fleet) {
     let reconciler = Reconciler { store, fleet, clock: OffsetDateTime::now_utc };
     let mut tick = tokio::time::interval(Duration::from_secs(1));

@@ -8,19 +8,19 @@ use std::ops::RangeInclusive;
 use lambda_http::http::StatusCode;
 use serde::Serialize;
 use serde_with::skip_serializing_none;
-use strum::IntoStaticStr;
 
 use self::constraints::Constraints;
-use super::Entry;
 use super::call::Call;
 use super::failure::{Code, Failure};
 use crate::error::{Fault, InvalidFormat, ListWorkspacesError, RebuildError, outcome_unknown};
 use crate::rebuild::IdempotencyKey;
-use crate::service::{RebuildRequest, Service};
+use crate::service::RebuildRequest;
 use crate::workspace::{Description, Filter, Page, State, Workspace, WorkspaceId};
 
 /// The most ids, and the longest page, of one `DescribeWorkspaces` (API model).
 const PAGE: u8 = 25;
+/// The header by which all attempts of one SDK call recognise each other.
+const INVOCATION_ID: &str = "amz-sdk-invocation-id";
 /// The patterns of two ids (API model).
 const DIRECTORY_ID: &str = "^(d-[0-9a-f]{8,63}$)|(wsd-[0-9a-z]{8,63}$)";
 const BUNDLE_ID: &str = "^wsb-[0-9a-z]{8,63}$";
@@ -42,17 +42,15 @@ pub(super) struct DescribeWorkspacesInput {
 }
 
 pub(super) async fn rebuild_workspaces(
-    service: &Service,
-    call: &Call<'_>,
+    call: &mut Call<'_>,
     input: RebuildWorkspacesInput,
-    entry: &mut Entry,
 ) -> Result<RebuildWorkspacesOutput, Exception> {
-    let (id, idempotency_key) = input.check(call)?;
-    entry.decoded("RebuildWorkspaces", Some(&id));
+    let (id, idempotency_key) = input.check(call.header(INVOCATION_ID))?;
+    call.entry.decoded("RebuildWorkspaces", Some(&id));
     let request = RebuildRequest { idempotency_key, reason: None, caller: call.caller() };
-    let (error_code, error) = match service.rebuild(&id, request).await {
+    let (error_code, error) = match call.service.rebuild(&id, request).await {
         Ok(accepted) => {
-            entry.accepted(&accepted);
+            call.entry.accepted(&accepted);
             return Ok(RebuildWorkspacesOutput { failed_requests: vec![] });
         }
         Err(error @ RebuildError::WorkspaceNotFound(_)) => ("ResourceNotFound.Workspace", error),
@@ -61,12 +59,12 @@ pub(super) async fn rebuild_workspaces(
             // The SDK made the key and has given up. A new call would get another key.
             let message = outcome_unknown(false).to_owned();
             let failure = Failure { message, ..error.into() };
-            return Err(Exception { name: Name::InternalFailure, failure });
+            return Err(Exception::internal(failure));
         }
         Err(RebuildError::Fault(fault)) => return Err(fault.into()),
     };
     let error_message = error.to_string();
-    entry.failed(error.into());
+    call.entry.failed(error.into());
     let failed = FailedRequest { workspace_id: id, error_code, error_message };
     Ok(RebuildWorkspacesOutput { failed_requests: vec![failed] })
 }
@@ -74,7 +72,7 @@ pub(super) async fn rebuild_workspaces(
 impl RebuildWorkspacesInput {
     pub(super) fn check(
         self,
-        call: &Call<'_>,
+        invocation_id: Option<Result<&str, InvalidFormat>>,
     ) -> Result<(WorkspaceId, Option<IdempotencyKey>), Exception> {
         let ids = self.rebuild_workspace_requests;
         let mut constraints = Constraints::default();
@@ -89,12 +87,11 @@ impl RebuildWorkspacesInput {
             constraints.pattern(&place, !matches!(id, Some(Err(_))), WorkspaceId::PATTERN);
             workspace_id = id.and_then(Result::ok);
         }
-        let header = "amz-sdk-invocation-id";
-        let key = call.header(header).transpose();
-        let key = key.map_err(|error| Exception::validation(format!("{header} {error}")))?;
+        let key = invocation_id.transpose();
+        let key = key.map_err(|error| Exception::validation(format!("{INVOCATION_ID} {error}")))?;
         let key = key.map(IdempotencyKey::from_sdk_invocation).transpose();
         if key.is_err() {
-            constraints.broken(header, "Member must have 1 to 255 visible characters");
+            constraints.broken(INVOCATION_ID, "Member must have 1 to 255 visible characters");
         }
         let workspace_id = constraints.check(workspace_id).map_err(Exception::validation)?;
         Ok((workspace_id, key.ok().flatten()))
@@ -102,13 +99,12 @@ impl RebuildWorkspacesInput {
 }
 
 pub(super) async fn describe_workspaces(
-    service: &Service,
+    call: &mut Call<'_>,
     input: DescribeWorkspacesInput,
-    entry: &mut Entry,
 ) -> Result<DescribeWorkspacesOutput, Exception> {
     let (filter, limit, token) = input.check()?;
-    entry.decoded("DescribeWorkspaces", None);
-    let page = service.list_workspaces(&filter, limit, token.as_deref()).await?;
+    call.entry.decoded("DescribeWorkspaces", None);
+    let page = call.service.list_workspaces(&filter, limit, token.as_deref()).await?;
     Ok(page.into())
 }
 
@@ -233,71 +229,59 @@ impl From<Page<Workspace>> for DescribeWorkspacesOutput {
 /// A failure as an AWS client sees it.
 #[derive(Debug)]
 pub(super) struct Exception {
-    pub(super) name: Name,
+    /// The error shape, as in `__type`.
+    pub(super) name: &'static str,
+    pub(super) status: StatusCode,
     pub(super) failure: Failure,
 }
 
-/// The name of an exception, as in `__type`.
-#[derive(Clone, Copy, Debug, IntoStaticStr)]
-#[strum(const_into_str)]
-pub(super) enum Name {
-    SerializationException,
-    ValidationException,
-    InvalidParameterValuesException,
-    UnknownOperationException,
-    RequestEntityTooLargeException,
-    ThrottlingException,
-    ServiceUnavailableException,
-    InternalFailure,
-}
-
-impl Name {
-    pub(super) fn status(self) -> StatusCode {
-        match self {
-            Self::SerializationException
-            | Self::ValidationException
-            | Self::InvalidParameterValuesException
-            | Self::UnknownOperationException
-            | Self::ThrottlingException => StatusCode::BAD_REQUEST,
-            Self::RequestEntityTooLargeException => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::ServiceUnavailableException => StatusCode::SERVICE_UNAVAILABLE,
-            Self::InternalFailure => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-}
-
 impl Exception {
-    fn validation(message: String) -> Self {
-        Self { name: Name::ValidationException, failure: Failure::invalid(message) }
+    pub(super) fn new(name: &'static str, status: StatusCode, failure: Failure) -> Self {
+        Self { name, status, failure }
     }
 
-    fn combination(message: &str) -> Self {
-        Self { name: Name::InvalidParameterValuesException, failure: Failure::invalid(message) }
+    fn validation(message: String) -> Self {
+        Self::new("ValidationException", StatusCode::BAD_REQUEST, Failure::invalid(message))
+    }
+
+    fn combination(message: impl Into<String>) -> Self {
+        let failure = Failure::invalid(message);
+        Self::new("InvalidParameterValuesException", StatusCode::BAD_REQUEST, failure)
     }
 
     pub(super) fn unknown_operation() -> Self {
         let message =
             "the operation is not known here; known are RebuildWorkspaces and DescribeWorkspaces";
         let failure = Failure::refusal(Code::UnknownOperation, message);
-        Self { name: Name::UnknownOperationException, failure }
+        Self::new("UnknownOperationException", StatusCode::BAD_REQUEST, failure)
+    }
+
+    pub(super) fn too_large(failure: Failure) -> Self {
+        Self::new("RequestEntityTooLargeException", StatusCode::PAYLOAD_TOO_LARGE, failure)
+    }
+
+    fn internal(failure: Failure) -> Self {
+        Self::new("InternalFailure", StatusCode::INTERNAL_SERVER_ERROR, failure)
     }
 }
 
 impl From<Fault> for Exception {
     fn from(fault: Fault) -> Self {
-        let name = match fault {
-            Fault::Throttled(_) => Name::ThrottlingException,
-            Fault::Unreachable(_) => Name::ServiceUnavailableException,
-            Fault::Internal(_) => Name::InternalFailure,
+        let (name, status) = match fault {
+            Fault::Throttled(_) => ("ThrottlingException", StatusCode::BAD_REQUEST),
+            Fault::Unreachable(_) => {
+                ("ServiceUnavailableException", StatusCode::SERVICE_UNAVAILABLE)
+            }
+            Fault::Internal(_) => return Self::internal(fault.into()),
         };
-        Self { name, failure: fault.into() }
+        Self::new(name, status, fault.into())
     }
 }
 
 impl From<ListWorkspacesError> for Exception {
     fn from(error: ListWorkspacesError) -> Self {
         match error {
-            ListWorkspacesError::InvalidToken => Self::combination(&error.to_string()),
+            ListWorkspacesError::InvalidToken => Self::combination(error.to_string()),
             ListWorkspacesError::Fault(fault) => fault.into(),
         }
     }

@@ -7,15 +7,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use strum::EnumString;
 
-use super::Entry;
 use super::aws::{
-    DescribeWorkspacesInput, Exception, Name, RebuildWorkspacesInput, describe_workspaces,
+    DescribeWorkspacesInput, Exception, RebuildWorkspacesInput, describe_workspaces,
     rebuild_workspaces,
 };
 use super::call::{Call, respond};
-use super::failure::Failure;
 use super::json::{InvalidJson, Members, string};
-use crate::service::Service;
 
 pub(super) const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
@@ -25,16 +22,12 @@ enum Operation {
     DescribeWorkspaces,
 }
 
-pub(super) async fn answer(
-    service: &Service,
-    call: &Call<'_>,
-    entry: &mut Entry,
-) -> Response<Body> {
-    let mut response = match route(service, call, entry).await {
+pub(super) async fn answer(call: &mut Call<'_>) -> Response<Body> {
+    let mut response = match route(call).await {
         Ok(response) => response,
         Err(exception) => {
             let response = encode_exception(&exception);
-            entry.failed(exception.failure);
+            call.entry.failed(exception.failure);
             response
         }
     };
@@ -44,22 +37,17 @@ pub(super) async fn answer(
     response
 }
 
-async fn route(
-    service: &Service,
-    call: &Call<'_>,
-    entry: &mut Entry,
-) -> Result<Response<Body>, Exception> {
+async fn route(call: &mut Call<'_>) -> Result<Response<Body>, Exception> {
     let operation = operation(call)?;
-    let body = call.body().map_err(too_large)?;
-    let members = Members::parse(body)?;
+    let members = Members::parse(call.body().map_err(Exception::too_large)?)?;
     match operation {
         Operation::RebuildWorkspaces => {
             let input = rebuild_workspaces_input(members)?;
-            Ok(success(&rebuild_workspaces(service, call, input, entry).await?))
+            Ok(success(&rebuild_workspaces(call, input).await?))
         }
         Operation::DescribeWorkspaces => {
             let input = describe_workspaces_input(members)?;
-            Ok(success(&describe_workspaces(service, input, entry).await?))
+            Ok(success(&describe_workspaces(call, input).await?))
         }
     }
 }
@@ -104,12 +92,8 @@ fn take_list<T>(
 
 impl From<InvalidJson> for Exception {
     fn from(error: InvalidJson) -> Self {
-        Self { name: Name::SerializationException, failure: error.into() }
+        Self::new("SerializationException", StatusCode::BAD_REQUEST, error.into())
     }
-}
-
-fn too_large(failure: Failure) -> Exception {
-    Exception { name: Name::RequestEntityTooLargeException, failure }
 }
 
 fn success(body: &impl Serialize) -> Response<Body> {
@@ -122,16 +106,15 @@ fn encode_exception(exception: &Exception) -> Response<Body> {
         __type: &'static str,
         message: &'a str,
     }
-    let name = exception.name.into_str();
-    let body = Shape { __type: name, message: &exception.failure.message };
-    let mut response = respond(exception.name.status(), CONTENT_TYPE, &body);
+    let Exception { name, status, failure } = exception;
+    let body = Shape { __type: name, message: &failure.message };
+    let mut response = respond(*status, CONTENT_TYPE, &body);
     response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(name));
     response
 }
 
 #[cfg(test)]
 mod tests {
-    use lambda_http::Request;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -140,13 +123,11 @@ mod tests {
 
     /// Decodes and checks a body; the answer if it is refused.
     fn check(operation: Operation, body: &str) -> Result<(), (StatusCode, Value)> {
-        let request = Request::new(Body::Empty);
-        let call = Call::new(&request);
         let checked =
             Members::parse(body.as_bytes()).map_err(Exception::from).and_then(|members| {
                 match operation {
                     Operation::RebuildWorkspaces => {
-                        rebuild_workspaces_input(members)?.check(&call).map(drop)
+                        rebuild_workspaces_input(members)?.check(None).map(drop)
                     }
                     Operation::DescribeWorkspaces => {
                         describe_workspaces_input(members)?.check().map(drop)

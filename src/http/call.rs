@@ -9,25 +9,30 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, IntoResponse, Request, RequestExt, Response};
 use serde::Serialize;
 
+use super::Entry;
 use super::failure::{Code, Failure};
 use crate::error::InvalidFormat;
-use crate::service::Caller;
+use crate::service::{Caller, Service};
 
 /// The longest body that is read, in KiB.
 const BODY_LIMIT_KIB: usize = 16;
 
+/// A request that is being answered.
 pub(super) struct Call<'a> {
+    pub(super) service: &'a Service,
+    /// What the log will say about it.
+    pub(super) entry: Entry,
     request: &'a Request,
     context: Option<&'a ApiGatewayProxyRequestContext>,
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn new(request: &'a Request) -> Self {
+    pub(super) fn new(service: &'a Service, request: &'a Request) -> Self {
         let context = match request.request_context_ref() {
             Some(RequestContext::ApiGatewayV1(context)) => Some(context),
             Some(_) | None => None,
         };
-        Self { request, context }
+        Self { service, entry: Entry::default(), request, context }
     }
 
     /// The last value of a header. Invalid unless it is visible ASCII.
@@ -43,26 +48,26 @@ impl<'a> Call<'a> {
         Some(essence.trim().to_ascii_lowercase())
     }
 
-    pub(super) fn method(&self) -> &Method {
+    pub(super) fn method(&self) -> &'a Method {
         self.request.method()
     }
 
     /// The path below the API's root, without slashes at its ends: what the route `/{proxy+}`
     /// matched. (The event's own path starts with the base path of a custom domain.)
-    pub(super) fn path(&self) -> &str {
+    pub(super) fn path(&self) -> &'a str {
         let parameters = self.request.path_parameters_ref();
         parameters.and_then(|parameters| parameters.first("proxy")).unwrap_or_default()
     }
 
     /// The path as the client sees it, including the stage or base path, without a slash at its
     /// end.
-    pub(super) fn client_path(&self) -> &str {
+    pub(super) fn client_path(&self) -> &'a str {
         let path = self.context.and_then(|context| context.path.as_deref());
         path.unwrap_or_default().trim_end_matches('/')
     }
 
     /// The last value of a query parameter.
-    pub(super) fn query(&self, name: &str) -> Option<&str> {
+    pub(super) fn query(&self, name: &str) -> Option<&'a str> {
         self.request.query_string_parameters_ref()?.all(name)?.pop()
     }
 
@@ -75,7 +80,7 @@ impl<'a> Call<'a> {
         Ok(body)
     }
 
-    pub(super) fn request_id(&self) -> Option<&str> {
+    pub(super) fn request_id(&self) -> Option<&'a str> {
         self.context?.request_id.as_deref()
     }
 

@@ -8,13 +8,12 @@ use lambda_http::{Body, Response};
 use serde::Serialize;
 
 use self::data::{AcceptedData, ErrorData, RebuildData, RebuildsData, WorkspaceData};
-use super::Entry;
 use super::call::{Call, respond};
 use super::failure::{Code, Failure};
 use super::json::{Members, Raw};
 use crate::error::{DescribeRebuildError, InvalidFormat};
 use crate::rebuild::{IdempotencyKey, Reason, RebuildId};
-use crate::service::{RebuildRequest, Service};
+use crate::service::RebuildRequest;
 use crate::workspace::WorkspaceId;
 
 const CONTENT_TYPE: &str = "application/json";
@@ -26,16 +25,14 @@ const FOLLOW_AFTER: &str = "60";
 /// Seconds until a failed request is worth repeating.
 const RETRY_SECONDS: &str = "5";
 
-pub(super) async fn answer(
-    service: &Service,
-    call: &Call<'_>,
-    entry: &mut Entry,
-) -> Response<Body> {
-    let mut response = match route(service, call, entry).await {
+type Answer = Result<Response<Body>, Failure>;
+
+pub(super) async fn answer(call: &mut Call<'_>) -> Response<Body> {
+    let mut response = match route(call).await {
         Ok(response) => response,
         Err(failure) => {
             let response = encode_failure(&failure);
-            entry.failed(failure);
+            call.entry.failed(failure);
             response
         }
     };
@@ -43,28 +40,24 @@ pub(super) async fn answer(
     response
 }
 
-async fn route(
-    service: &Service,
-    call: &Call<'_>,
-    entry: &mut Entry,
-) -> Result<Response<Body>, Failure> {
+async fn route(call: &mut Call<'_>) -> Answer {
     let segments: Vec<_> = call.path().split('/').collect();
     match segments[..] {
         [""] => {
             allow(call, &Method::POST)?;
-            rebuild(service, call, entry).await
+            rebuild(call).await
         }
         ["workspaces", id] => {
             allow(call, &Method::GET)?;
-            describe_workspace(service, id, entry).await
+            describe_workspace(call, id).await
         }
         ["workspaces", id, "rebuilds"] => {
             allow(call, &Method::GET)?;
-            list_rebuilds(service, call, id, entry).await
+            list_rebuilds(call, id).await
         }
         ["workspaces", id, "rebuilds", rebuild_id] => {
             allow(call, &Method::GET)?;
-            describe_rebuild(service, id, rebuild_id, entry).await
+            describe_rebuild(call, id, rebuild_id).await
         }
         _ => Err(Failure::refusal(Code::NotFound, "there is nothing at this path")),
     }
@@ -74,20 +67,16 @@ fn allow(call: &Call<'_>, method: &Method) -> Result<(), Failure> {
     if call.method() == method {
         return Ok(());
     }
-    let message = format!("this path takes {method} only");
+    let message = format!("only {method} is allowed here");
     let header = Some(("allow", method.to_string()));
     Err(Failure { header, ..Failure::refusal(Code::MethodNotAllowed, message) })
 }
 
-async fn rebuild(
-    service: &Service,
-    call: &Call<'_>,
-    entry: &mut Entry,
-) -> Result<Response<Body>, Failure> {
+async fn rebuild(call: &mut Call<'_>) -> Answer {
     let (id, request) = decode_rebuild(call)?;
-    entry.decoded("RebuildWorkspaces", Some(&id));
-    let accepted = service.rebuild(&id, request).await?;
-    entry.accepted(&accepted);
+    call.entry.decoded("RebuildWorkspaces", Some(&id));
+    let accepted = call.service.rebuild(&id, request).await?;
+    call.entry.accepted(&accepted);
 
     let data = AcceptedData { id: accepted.rebuild_id, created_at: accepted.created_at };
     let mut response = success(StatusCode::ACCEPTED, data);
@@ -140,43 +129,29 @@ fn decode_rebuild(call: &Call<'_>) -> Result<(WorkspaceId, RebuildRequest), Fail
     Ok((id, RebuildRequest { idempotency_key, reason, caller: call.caller() }))
 }
 
-async fn describe_workspace(
-    service: &Service,
-    id: &str,
-    entry: &mut Entry,
-) -> Result<Response<Body>, Failure> {
+async fn describe_workspace(call: &mut Call<'_>, id: &str) -> Answer {
     let id = workspace_id(id)?;
-    entry.decoded("DescribeWorkspace", Some(&id));
-    let workspace = service.describe_workspace(&id).await?;
+    call.entry.decoded("DescribeWorkspace", Some(&id));
+    let workspace = call.service.describe_workspace(&id).await?;
     Ok(success(StatusCode::OK, WorkspaceData::new(&workspace)))
 }
 
-async fn list_rebuilds(
-    service: &Service,
-    call: &Call<'_>,
-    id: &str,
-    entry: &mut Entry,
-) -> Result<Response<Body>, Failure> {
+async fn list_rebuilds(call: &mut Call<'_>, id: &str) -> Answer {
     let id = workspace_id(id)?;
     let limit = limit(call)?;
     let before = next_token(call)?;
-    entry.decoded("ListRebuilds", Some(&id));
-    let page = service.list_rebuilds(&id, limit, before).await?;
+    call.entry.decoded("ListRebuilds", Some(&id));
+    let page = call.service.list_rebuilds(&id, limit, before).await?;
     Ok(success(StatusCode::OK, RebuildsData::new(&id, &page)))
 }
 
-async fn describe_rebuild(
-    service: &Service,
-    id: &str,
-    rebuild_id: &str,
-    entry: &mut Entry,
-) -> Result<Response<Body>, Failure> {
+async fn describe_rebuild(call: &mut Call<'_>, id: &str, rebuild_id: &str) -> Answer {
     let id = workspace_id(id)?;
     // Ids are opaque to clients: a text with another format is the id of no rebuild.
     let rebuild_id =
         RebuildId::try_from(rebuild_id.to_owned()).map_err(|_| DescribeRebuildError::NotFound)?;
-    entry.decoded("DescribeRebuild", Some(&id));
-    let rebuild = service.describe_rebuild(&id, rebuild_id).await?;
+    call.entry.decoded("DescribeRebuild", Some(&id));
+    let rebuild = call.service.describe_rebuild(&id, rebuild_id).await?;
     let mut response = success(StatusCode::OK, RebuildData::new(&id, &rebuild));
     if rebuild.is_open() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(FOLLOW_AFTER));

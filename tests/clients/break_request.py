@@ -1,7 +1,7 @@
-"""A plugin of the aws CLI: sends the body and the target that a test gives it.
+"""A plugin for the aws CLI that replaces the body and the target of a request with those of a test.
 
-The CLI builds neither a body of wrong types nor an unknown target by itself. What it makes of the
-answer is its own.
+By itself, the CLI sends neither a body of wrong types nor an unknown target. The CLI handles the
+answer as usual.
 """
 
 import base64
@@ -14,7 +14,7 @@ def awscli_initialize(events):
 
 
 def put(params):
-    """The same for boto3: `params` is what is about to be signed."""
+    """Replaces the request in `params` before the CLI signs it."""
     broken = json.loads(os.environ["BREAK_REQUEST"])
     change(params, base64.b64decode(broken["body"]), broken["headers"])
 

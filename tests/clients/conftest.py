@@ -1,4 +1,4 @@
-"""The local run for the tests here, as its user starts it, each on ports of its own."""
+"""Starts the local run for the tests as a user would, each on its own ports."""
 
 import collections
 import contextlib
@@ -22,7 +22,7 @@ REGION = "us-east-1"
 
 
 class LocalRun:
-    """One that is running: its URLs, and the commands that it printed for pasting."""
+    """A running local run: its URLs, and the commands that it printed."""
 
     def __init__(self, lines):
         self.url, self.dynamodb, self.commands = None, None, []
@@ -40,12 +40,12 @@ class LocalRun:
 
 @contextlib.contextmanager
 def local_run(*options):
-    # Rebuilds outlast each test.
+    # No rebuild ends during a test.
     command = [*CARGO, "--port", "0", "--rebuild-seconds", "3600", *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             run = LocalRun(process.stdout)
-            # A run whose log nobody reads stands still once the pipe is full.
+            # Read the log, because the run blocks once the pipe is full.
             log = threading.Thread(target=collections.deque, args=(process.stdout, 0), daemon=True)
             log.start()
             yield run
@@ -56,36 +56,36 @@ def local_run(*options):
 
 @pytest.fixture
 def local():
-    """A run of the test's own, as seeded."""
+    """A new run for each test."""
     with local_run("--dynamodb-port", "0") as run:
         yield run
 
 
 @pytest.fixture(scope="session")
 def shared():
-    """One run for all tests that change nothing."""
+    """One run, shared by all tests that change nothing."""
     with local_run("--dynamodb-port", "0") as run:
         yield run
 
 
 class Relay(http.server.ThreadingHTTPServer):
-    """Stands before a server and passes requests on, unless it is told a fault.
+    """A proxy that passes requests on to a server, and can inject a fault.
 
-    A fault is a DynamoDB error, `(status, name)`; or "lost": the request goes through, and its
-    answer never comes back. `once` forgets the fault when it has come to pass.
+    A fault is a DynamoDB error, `(status, name)`, or "lost": the request goes through, and its
+    answer is dropped. With `once`, the fault affects only the next request.
     """
 
     daemon_threads = True
 
     def __init__(self, upstream):
-        super().__init__(("127.0.0.1", 0), Passing)
+        super().__init__(("127.0.0.1", 0), RelayHandler)
         self.upstream = urllib.parse.urlsplit(upstream).netloc
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.fault, self.once, self.seen = None, False, []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
-class Passing(http.server.BaseHTTPRequestHandler):
+class RelayHandler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
@@ -123,7 +123,7 @@ class Passing(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def relay(local):
-    """A relay before the API of the test's own run."""
+    """A relay in front of the API of the run `local`."""
     with Relay(local.url) as relay:
         yield relay
         relay.shutdown()
@@ -131,7 +131,7 @@ def relay(local):
 
 @pytest.fixture(scope="session")
 def faulty(shared):
-    """A run whose DynamoDB can be told to fail: `faulty.dynamodb_relay.fault = …`."""
+    """A run whose DynamoDB fails on demand: `faulty.dynamodb_relay.fault = …`."""
     with Relay(shared.dynamodb) as relay:
         with local_run("--dynamodb-endpoint", relay.url) as run:
             run.dynamodb_relay = relay
@@ -141,7 +141,7 @@ def faulty(shared):
 
 @pytest.fixture(scope="session")
 def unreachable():
-    """A run whose DynamoDB is nowhere: a port that is taken, and that nobody listens on."""
+    """A run whose DynamoDB refuses connections: its port is bound, but not listening."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -151,7 +151,7 @@ def unreachable():
 
 @pytest.fixture
 def api(row, request):
-    """The run that a row of the contract's table is about."""
+    """The run for a row of the error table, with the fault of the row."""
     if row.fault == "unreachable":
         yield request.getfixturevalue("unreachable")
     elif row.fault:
@@ -175,7 +175,7 @@ def boto3_client(url, attempts=3):
 
 
 def aws_environment(**more):
-    """The environment of a user who has set up nothing, with these variables."""
+    """The environment of a user without AWS configuration, plus these variables."""
     return {
         "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": "/nowhere",
@@ -185,7 +185,7 @@ def aws_environment(**more):
 
 
 def aws(url, *arguments, **environment):
-    """`aws workspaces …`, as its user sees it end: exit status, output, error output."""
+    """Runs `aws workspaces …`; returns its exit status, output and error output."""
     credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     command = ["aws", "workspaces", *arguments, "--endpoint-url", url, "--region", REGION]
     return subprocess.run(

@@ -1,4 +1,4 @@
-"""The error table of the AWS JSON face, a row a request: what is sent, and what must come back."""
+"""The error table of the AWS JSON face: each row has a request and the expected answer."""
 
 import dataclasses
 import json
@@ -24,9 +24,9 @@ class Row:
     body: bytes
     error: tuple
     message: str
-    # Instead of the operation's own; None leaves the header out.
+    # "operation" means the target of the operation; None omits the header.
     target: str | None = "operation"
-    # What DynamoDB does.
+    # The fault of DynamoDB, as in `Relay`, or "unreachable".
     fault: object = None
 
     @property
@@ -37,7 +37,7 @@ class Row:
 
     @property
     def shown(self):
-        """The text that boto3 and the CLI make of it, where a fault gets no second attempt."""
+        """The error text of boto3 and the CLI. Rows with a fault are sent without retries."""
         _, code = self.error
         retries = " (reached max retries: 0)" if self.fault else ""
         return f"An error occurred ({code}) when calling the {self.operation} operation{retries}: {self.message}"
@@ -85,7 +85,7 @@ NOT_A_TOKEN = "NextToken is not one of this listing's"
 TARGETS = "the operation is not known here; known are RebuildWorkspaces and DescribeWorkspaces"
 BUSY = "the service is busy; nothing was changed; try again later"
 OUTCOME = (
-    "it is not known whether the rebuild was accepted; look at the WorkSpace before you ask again"
+    "it is not known whether the rebuild was accepted; check the WorkSpace before you retry"
 )
 INTERNAL = "an internal error occurred"
 
@@ -112,7 +112,7 @@ ROWS = [
         REBUILD,
         VALIDATION,
         ("no list", {}, broken(LIST, "Member must not be null")),
-        ("no list but null", {"RebuildWorkspaceRequests": None}, broken(LIST, "Member must not be null")),
+        ("list is null", {"RebuildWorkspaceRequests": None}, broken(LIST, "Member must not be null")),
         ("empty list", requests(), broken(LIST, at_least(1))),
         ("two requests", ids("ws-available0001", "ws-stopped0001"), broken(LIST, at_most(1))),
         ("the same twice", ids("ws-available0001", "ws-available0001"), broken(LIST, at_most(1))),
@@ -120,7 +120,7 @@ ROWS = [
         ("id in upper case", ids("ws-AVAILABLE0001"), broken(ID, WORKSPACE)),
         ("id too short", ids("ws-0a1b2c3"), broken(ID, WORKSPACE)),
         ("id too long", ids("ws-" + "0" * 64), broken(ID, WORKSPACE)),
-        ("id with a line's end", ids("ws-available0001\n"), broken(ID, WORKSPACE)),
+        ("id with a newline", ids("ws-available0001\n"), broken(ID, WORKSPACE)),
         ("empty id", ids(""), broken(ID, WORKSPACE)),
         (
             "two constraints",
@@ -139,7 +139,7 @@ ROWS = [
         ("user of wrong type", {"UserName": ["ana"]}, "UserName must be a string"),
         ("bundle of wrong type", {"BundleId": True}, "BundleId must be a string"),
         ("limit of wrong type", {"Limit": "5"}, "Limit must be an integer"),
-        ("limit not whole", {"Limit": 2.5}, "Limit must be an integer"),
+        ("limit with a fraction", {"Limit": 2.5}, "Limit must be an integer"),
         ("token of wrong type", {"NextToken": {}}, "NextToken must be a string"),
     ),
     *rows(
@@ -165,7 +165,7 @@ ROWS = [
         ("directory and bundle", {**IN_DIRECTORY, **IN_BUNDLE}, TOGETHER),
         ("user alone", {"UserName": "ana.silva"}, TOGETHER),
         ("name", {"WorkspaceName": "mine"}, "WorkspaceName is not supported here"),
-        ("no token", {"NextToken": "nonsense"}, NOT_A_TOKEN),
+        ("invalid token", {"NextToken": "nonsense"}, NOT_A_TOKEN),
         ("another listing's token", {**IN_DIRECTORY, "NextToken": "ws-available0001"}, NOT_A_TOKEN),
     ),
     *rows(REBUILD, UNKNOWN, ("no target", VALID, TARGETS), target=None),
@@ -189,7 +189,7 @@ REFUSING = [
 
 
 def failed_request(state):
-    """What a rebuild of the seeded WorkSpace in this state comes back with."""
+    """The failed request for the seeded WorkSpace in this state."""
     id = f"ws-{state.lower().replace('_', '')}0001"
     return {
         "WorkspaceId": id,

@@ -1,4 +1,4 @@
-"""What boto3 shows its user. (It also reads each field of an answer by its own model.)"""
+"""What boto3 shows its user. (boto3 also parses each field of an answer by its own model.)"""
 
 import botocore.exceptions
 import pytest
@@ -21,7 +21,7 @@ def states(client, **filters):
     return {workspace["WorkspaceId"]: workspace["State"] for workspace in workspaces}
 
 
-def test_a_rebuild_is_accepted_and_shows(local):
+def test_an_accepted_rebuild_is_visible(local):
     client = boto3_client(local.url)
     assert rebuild(client, AVAILABLE) == []
     assert states(client, WorkspaceIds=[AVAILABLE]) == {AVAILABLE: "REBUILDING"}
@@ -32,21 +32,21 @@ def test_a_rebuild_is_accepted_and_shows(local):
     )
 
 
-def test_unknown_id(shared):
+def test_an_unknown_id_is_a_failed_request(shared):
     client = boto3_client(shared.url)
     assert rebuild(client, UNKNOWN_ID["WorkspaceId"]) == [UNKNOWN_ID]
     assert states(client, WorkspaceIds=[UNKNOWN_ID["WorkspaceId"]]) == {}
 
 
 @pytest.mark.parametrize("state", REFUSING)
-def test_wrong_state(shared, state):
+def test_a_wrong_state_is_a_failed_request(shared, state):
     expected = failed_request(state)
     client = boto3_client(shared.url)
     assert rebuild(client, expected["WorkspaceId"]) == [expected]
     assert states(client, WorkspaceIds=[expected["WorkspaceId"]]) == {expected["WorkspaceId"]: state}
 
 
-def test_a_retry_of_its_own_after_a_lost_answer_is_a_success(local, relay):
+def test_a_retry_by_boto3_after_a_lost_answer_succeeds(local, relay):
     relay.fault, relay.once = "lost", True
     assert rebuild(boto3_client(relay.url, attempts=2), AVAILABLE) == []
     assert relay.seen == [f"WorkspacesService.{REBUILD}"] * 2
@@ -54,7 +54,7 @@ def test_a_retry_of_its_own_after_a_lost_answer_is_a_success(local, relay):
     assert again["ErrorCode"] == "InvalidResourceState.Workspace"
 
 
-def test_a_retry_of_its_own_after_a_fault_is_a_success(faulty):
+def test_a_retry_by_boto3_after_a_fault_succeeds(faulty):
     relay = faulty.dynamodb_relay
     relay.fault = (400, "ThrottlingException")
     client = boto3_client(faulty.url, attempts=2)
@@ -65,7 +65,7 @@ def test_a_retry_of_its_own_after_a_fault_is_a_success(faulty):
         relay.fault = None
 
 
-def test_paging(shared):
+def test_paging_lists_every_workspace_once(shared):
     client = boto3_client(shared.url)
     pages = client.get_paginator("describe_workspaces")
     everything = states(client)
@@ -91,7 +91,7 @@ def test_paging(shared):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.operation}: {row.name}")
-def test_error(api, row):
+def test_each_error_is_shown(api, row):
     client = boto3_client(api.url, attempts=1 if row.fault else 3)
     client.meta.events.register(
         "before-call.workspaces", lambda params, **_: change(params, row.body, row.headers)
@@ -103,7 +103,7 @@ def test_error(api, row):
     with pytest.raises(botocore.exceptions.ClientError) as raised:
         calls[row.operation]()
     status, code = row.error
-    # Errors that boto3's model of WorkSpaces knows have a class of their own.
+    # Errors in boto3's model of WorkSpaces have their own class.
     has_class = code in ("ValidationException", "InvalidParameterValuesException")
     assert raised.type.__name__ == (code if has_class else "ClientError")
     error = raised.value
@@ -115,7 +115,7 @@ def test_error(api, row):
 
 
 @pytest.mark.parametrize("ids", [[AVAILABLE, "ws-stopped0001"], ["ws-UPPERCASE1"]])
-def test_limits_that_boto3_does_not_check(shared, ids):
+def test_the_api_checks_limits_that_boto3_does_not_check(shared, ids):
     client = boto3_client(shared.url)
     with pytest.raises(botocore.exceptions.ClientError) as raised:
         rebuild(client, *ids)

@@ -1,4 +1,4 @@
-"""The commands that the local run prints, in their order, as pasted into a new shell."""
+"""Runs the commands that the local run prints, in order, each in a new shell."""
 
 import json
 import subprocess

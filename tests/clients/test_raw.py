@@ -1,4 +1,4 @@
-"""Signed requests without a client's own checks and reading: each header, each byte."""
+"""Signed raw requests: no client checks the input or interprets the answer."""
 
 import http.client
 import json
@@ -24,7 +24,7 @@ def send(url, body, headers, method="POST", path="/"):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.operation}: {row.name}")
-def test_error(api, row):
+def test_each_error_has_its_status_headers_and_body(api, row):
     answer, body = send(api.url, row.body, row.headers)
     status, name = row.error
     assert (answer.status, body) == (status, {"__type": name, "message": row.message})
@@ -39,21 +39,21 @@ def test_the_same_body_without_an_aws_header_gets_an_envelope(api, row):
     assert answer.headers["content-type"] == "application/json"
     assert "x-amzn-errortype" not in answer.headers
     if row.body == json.dumps(VALID).encode() and not row.fault:
-        # Nothing is wrong with it but the target, which this face doesn't have.
+        # The target is the only error of this row, and this face ignores it.
         assert (answer.status, body["success"]) in [(202, True), (409, False)]
     else:
         assert (answer.status >= 400, body["success"]) == (True, False)
 
 
 @pytest.mark.parametrize("method, path", [("GET", "/"), ("POST", "/workspaces"), ("PUT", "/")])
-def test_another_place(shared, method, path):
+def test_an_aws_request_to_another_path_gets_an_aws_error(shared, method, path):
     headers = {"x-amz-target": "WorkspacesService.DescribeWorkspaces"}
     answer, body = send(shared.url, b"{}", headers, method, path)
     assert (answer.status, body["__type"]) == (400, "UnknownOperationException")
     assert answer.headers["content-type"] == "application/x-amz-json-1.1"
 
 
-def test_success_with_the_largest_body_and_unknown_fields(local):
+def test_the_largest_body_with_unknown_fields_is_accepted(local):
     body = json.dumps({**VALID, "Unknown": {"Field": [1, None]}}).encode().ljust(LIMIT)
     headers = {"x-amz-target": "WorkspacesService.RebuildWorkspaces"}
     answer, body = send(local.url, body, headers)

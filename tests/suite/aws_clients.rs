@@ -1,4 +1,4 @@
-//! The AWS JSON face, driven by a stock client: `aws-sdk-workspaces`, with nothing but an endpoint.
+//! The AWS JSON face, driven by the stock client `aws-sdk-workspaces` with another endpoint.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ const AVAILABLE: &str = "ws-available0001";
 const DIRECTORY: &str = "d-0123456789";
 const BUNDLE: &str = "wsb-0123456789";
 
-/// The client, as its user makes it.
+/// A client with the default retries.
 fn client(endpoint: &str) -> Client {
     client_with(endpoint, RetryConfig::standard())
 }
@@ -51,9 +51,9 @@ async fn rebuild(client: &Client, ids: &[&str]) -> Rebuilt {
     client.rebuild_workspaces().set_rebuild_workspace_requests(Some(requests)).send().await
 }
 
-/// What the client shows of the one request that failed: id, code and message.
+/// Id, code and message of the only failed request, as the client reports them.
 fn failed(output: Rebuilt) -> (String, String, String) {
-    let output = output.expect("a success, with a failed request in it");
+    let output = output.expect("a success with one failed request");
     let [failed] = output.failed_requests() else {
         panic!("{output:?}");
     };
@@ -61,7 +61,7 @@ fn failed(output: Rebuilt) -> (String, String, String) {
     (text(failed.workspace_id()), text(failed.error_code()), text(failed.error_message()))
 }
 
-/// What the client shows of an error: code and message.
+/// Code and message of an error, as the client reports them.
 fn shown<T: std::fmt::Debug, E: ProvideErrorMetadata>(
     result: Result<T, SdkError<E>>,
 ) -> (String, String) {
@@ -75,13 +75,14 @@ async fn state_of(client: &Client, id: &str) -> Option<WorkspaceState> {
     output.workspaces().first().and_then(|workspace| workspace.state().cloned())
 }
 
-/// The seeded WorkSpace in a state.
+/// Id of the seeded WorkSpace in this state.
 fn in_state(state: State) -> String {
     format!("ws-{}0001", state.to_string().to_lowercase().replace('_', ""))
 }
 
-/// 60 WorkSpaces of one directory and one bundle, every second of one user: all, and the user's.
-async fn sixty(system: &System) -> (BTreeSet<String>, BTreeSet<String>) {
+/// Adds 60 WorkSpaces in one directory and one bundle. Returns the ids of all, and of the half that
+/// belongs to one user.
+async fn put_60_workspaces(system: &System) -> (BTreeSet<String>, BTreeSet<String>) {
     let mut all = BTreeSet::new();
     let mut users = BTreeSet::new();
     for number in 0..60 {
@@ -122,7 +123,7 @@ async fn a_rebuild_from_an_allowed_state_is_accepted() {
     for state in State::REBUILDABLE {
         let id = in_state(state);
         let output = rebuild(&client, &[&id]).await.expect("a success");
-        assert!(output.failed_requests.expect("the list, though empty").is_empty(), "{id}");
+        assert!(output.failed_requests.expect("an empty list").is_empty(), "{id}");
         assert_eq!(state_of(&client, &id).await, Some(WorkspaceState::Rebuilding), "{id}");
         assert_eq!(system.item(&id).await["PreviousState"], state.to_string());
     }
@@ -162,7 +163,7 @@ async fn a_rebuild_of_an_unknown_workspace_is_a_failed_request() {
 }
 
 #[tokio::test]
-async fn what_is_known_of_a_workspace_arrives_in_the_clients_types() {
+async fn the_client_reads_every_attribute_of_a_workspace() {
     let system = System::start().await;
     let item = system.item("ws-stopped0001").await;
     let request = client(&system.api).describe_workspaces().workspace_ids("ws-stopped0001");
@@ -202,7 +203,7 @@ async fn what_is_known_of_a_workspace_arrives_in_the_clients_types() {
 }
 
 #[tokio::test]
-async fn broken_limits_are_errors_with_aws_names_and_words() {
+async fn invalid_values_get_the_validation_errors_of_aws() {
     let system = System::start().await;
     let client = client(&system.api);
     let is_invalid = |shown: (String, String), place: &str, constraint: &str| {
@@ -231,7 +232,7 @@ async fn broken_limits_are_errors_with_aws_names_and_words() {
 }
 
 #[tokio::test]
-async fn filters_that_do_not_go_together_are_the_modelled_error() {
+async fn filters_that_cannot_be_combined_get_the_modelled_error() {
     let system = System::start().await;
     let client = client(&system.api);
     let describe = || client.describe_workspaces();
@@ -272,8 +273,8 @@ async fn an_unknown_operation_is_an_error() {
 }
 
 #[tokio::test]
-async fn faults_have_the_names_that_say_whether_to_retry() {
-    use Attempt::{Answered, Belied, Cut};
+async fn error_names_tell_the_client_whether_to_retry() {
+    use Attempt::{Answered, Cut, LandedWithError};
     for (attempt, code, hint) in [
         (Answered(400, "ThrottlingException"), "ThrottlingException", "nothing was changed"),
         (
@@ -281,8 +282,8 @@ async fn faults_have_the_names_that_say_whether_to_retry() {
             "ThrottlingException",
             "nothing was changed",
         ),
-        (Cut, "InternalFailure", "look at the WorkSpace before you ask again"),
-        (Belied(500, "InternalServerError"), "InternalFailure", "look at the WorkSpace"),
+        (Cut, "InternalFailure", "check the WorkSpace before you retry"),
+        (LandedWithError(500, "InternalServerError"), "InternalFailure", "check the WorkSpace"),
         (Answered(400, "AccessDeniedException"), "InternalFailure", "an internal error occurred"),
         (
             Answered(400, "ResourceNotFoundException"),
@@ -306,7 +307,7 @@ async fn faults_have_the_names_that_say_whether_to_retry() {
 }
 
 #[tokio::test]
-async fn the_clients_own_retry_after_a_lost_answer_is_a_success() {
+async fn a_retry_by_the_sdk_after_a_lost_answer_succeeds() {
     let system = System::start().await;
     let front = Wire::start(&system.api).await;
     front.script(&[Attempt::Lost, Attempt::Through]);
@@ -315,12 +316,12 @@ async fn the_clients_own_retry_after_a_lost_answer_is_a_success() {
     let output = rebuild(&client, &[AVAILABLE]).await.expect("a success");
     assert_eq!(output.failed_requests(), []);
     assert_eq!(front.operations(), ["RebuildWorkspaces", "RebuildWorkspaces"]);
-    // The rebuild is the first attempt's; the answer is the second's.
+    // The first attempt made the rebuild; the client got the answer to the second.
     let rebuild_item = system.item(AVAILABLE).await["Rebuild"].clone();
     assert_ne!(rebuild_item["RequestId"].as_str(), output.request_id());
     assert_eq!(system.item(AVAILABLE).await["PreviousState"], "AVAILABLE");
 
-    // Another call is another request, and doesn't go through.
+    // A new call is a new request, so it is refused.
     let (_, code, message) = failed(rebuild(&client, &[AVAILABLE]).await);
     assert_eq!(code, "InvalidResourceState.Workspace");
     assert!(message.contains("state REBUILDING, with a rebuild under way"), "{message}");
@@ -328,9 +329,9 @@ async fn the_clients_own_retry_after_a_lost_answer_is_a_success() {
 }
 
 #[tokio::test]
-async fn the_clients_own_retry_after_a_throttled_attempt_is_a_success() {
+async fn a_retry_by_the_sdk_after_throttling_succeeds() {
     let system = System::start().await;
-    // The API's own client has three attempts.
+    // The API's DynamoDB client makes three attempts, and the SDK then retries the call.
     let throttled = Attempt::Answered(400, "ThrottlingException");
     system.wire.script(&[throttled, throttled, throttled, Attempt::Through]);
     let output = rebuild(&client(&system.api), &[AVAILABLE]).await.expect("a success");
@@ -339,14 +340,14 @@ async fn the_clients_own_retry_after_a_throttled_attempt_is_a_success() {
 }
 
 #[tokio::test]
-async fn one_workspace_costs_one_request_and_shows_what_was_written_just_before() {
+async fn describing_one_workspace_is_one_consistent_read() {
     let system = System::start().await;
     let client = client(&system.api);
     rebuild(&client, &[AVAILABLE]).await.expect("a success");
     assert_eq!(system.wire.operations(), ["UpdateItem"]);
     assert_eq!(state_of(&client, AVAILABLE).await, Some(WorkspaceState::Rebuilding));
     let [seen] = &system.wire.seen()[..] else {
-        panic!("more than one request");
+        panic!("expected one request");
     };
     assert_eq!(seen.operation, "BatchGetItem");
     assert_eq!(seen.input["RequestItems"]["workspaces"]["ConsistentRead"], true);
@@ -355,7 +356,7 @@ async fn one_workspace_costs_one_request_and_shows_what_was_written_just_before(
 #[tokio::test]
 async fn a_page_of_25_costs_at_most_two_requests() {
     let system = System::start().await;
-    let (all, _) = sixty(&system).await;
+    let (all, _) = put_60_workspaces(&system).await;
     let client = client(&system.api);
     let describe = || client.describe_workspaces();
     let some = Some(all.into_iter().take(25).collect());
@@ -370,7 +371,7 @@ async fn a_page_of_25_costs_at_most_two_requests() {
         assert_eq!(page.workspaces().len(), 25);
         let seen = system.wire.seen();
         assert_eq!(seen.iter().map(|seen| &seen.operation).collect::<Vec<_>>(), costs);
-        // What there is to see of a WorkSpace is read consistently, however it was found.
+        // WorkSpaces are read consistently, even if an index found them.
         let last = &seen.last().expect("a request").input;
         let consistent =
             [&last["ConsistentRead"], &last["RequestItems"]["workspaces"]["ConsistentRead"]];
@@ -379,9 +380,9 @@ async fn a_page_of_25_costs_at_most_two_requests() {
 }
 
 #[tokio::test]
-async fn the_paginator_sees_each_of_60_workspaces_once() {
+async fn the_paginator_lists_each_of_60_workspaces_once() {
     let system = System::start().await;
-    let (all, users) = sixty(&system).await;
+    let (all, users) = put_60_workspaces(&system).await;
     let seeded = State::VARIANTS.iter().copied().map(in_state);
     let everything: BTreeSet<_> = all.iter().cloned().chain(seeded).collect();
     let some: BTreeSet<_> = all.iter().take(25).cloned().collect();
@@ -407,12 +408,12 @@ async fn the_paginator_sees_each_of_60_workspaces_once() {
 }
 
 #[tokio::test]
-async fn keys_that_dynamodb_left_unprocessed_are_asked_for_again() {
+async fn unprocessed_keys_are_requested_again() {
     let system = System::start().await;
-    let (all, _) = sixty(&system).await;
+    let (all, _) = put_60_workspaces(&system).await;
     let some: Vec<_> = all.into_iter().take(4).collect();
     let request = client(&system.api).describe_workspaces();
-    system.wire.script(&[Attempt::Partly, Attempt::Partly, Attempt::Through]);
+    system.wire.script(&[Attempt::Partial, Attempt::Partial, Attempt::Through]);
     let page = request.set_workspace_ids(Some(some.clone())).send().await.expect("a page");
     assert_eq!(ids(&page), some);
     let seen = system.wire.seen();
@@ -424,7 +425,7 @@ async fn keys_that_dynamodb_left_unprocessed_are_asked_for_again() {
 }
 
 #[tokio::test]
-async fn ids_are_answered_in_their_order_each_once_and_without_the_unknown_ones() {
+async fn ids_are_described_in_order_without_duplicates_or_unknown_ones() {
     let system = System::start().await;
     let request = client(&system.api).describe_workspaces();
     let request = request
@@ -436,9 +437,9 @@ async fn ids_are_answered_in_their_order_each_once_and_without_the_unknown_ones(
 }
 
 #[tokio::test]
-async fn a_token_of_no_listing_or_of_another_one_is_refused() {
+async fn an_invalid_token_or_one_of_another_listing_is_refused() {
     let system = System::start().await;
-    sixty(&system).await;
+    put_60_workspaces(&system).await;
     let client = client(&system.api);
     let describe = || client.describe_workspaces();
     let of_all = describe();
@@ -463,16 +464,16 @@ async fn a_token_of_no_listing_or_of_another_one_is_refused() {
     for request in [&of_ids, &of_directory, &of_user] {
         is_invalid_parameter(request.clone().next_token(token(&of_bundle).await)).await;
     }
-    // DynamoDB's own limit on keys is never met.
+    // The API refuses the token before DynamoDB would reject its key as too long.
     let long = format!("{AVAILABLE}/{}", "u".repeat(1_100));
     is_invalid_parameter(of_directory.next_token(long)).await;
-    // The user's pages do not start behind another user's WorkSpace.
+    // The listing of one user cannot start after a WorkSpace of another user.
     let user = describe().directory_id(DIRECTORY).user_name("zoé/λ");
     is_invalid_parameter(of_user.next_token(token(&user).await)).await;
 }
 
 #[tokio::test]
-async fn the_two_faces_see_each_others_effect() {
+async fn each_face_sees_the_rebuilds_of_the_other() {
     let system = System::start().await;
     let client = client(&system.api);
 
@@ -496,7 +497,7 @@ async fn the_two_faces_see_each_others_effect() {
 }
 
 #[tokio::test]
-async fn a_clients_own_key_never_meets_an_invocation_id() {
+async fn a_client_cannot_choose_the_key_of_an_sdk_call() {
     let system = System::start().await;
     let with_key = Ask::rebuild(AVAILABLE).with("idempotency-key", "5b1c");
     assert_eq!(system.send(&with_key).await.status, 202);
@@ -505,9 +506,8 @@ async fn a_clients_own_key_never_meets_an_invocation_id() {
     assert_eq!(answer["FailedRequests"][0]["ErrorCode"], "InvalidResourceState.Workspace");
 }
 
-/// Whatever is wrong with a request, its answer is one of its own face.
 #[tokio::test]
-async fn neither_face_answers_in_the_others_format() {
+async fn every_answer_has_the_format_of_its_face() {
     let system = System::start().await;
     let too_large = format!("\"{}\"", "x".repeat(16 * 1024));
     let valid = r#"{"RebuildWorkspaceRequests":[{"WorkspaceId":"ws-stopped0001"}]}"#;

@@ -1,5 +1,5 @@
-//! The AWS JSON 1.1 face by hand: what no AWS client sends, byte for byte. (`aws_clients.rs` has
-//! what they do send.)
+//! The AWS JSON 1.1 face with handwritten requests that no AWS client sends. (`aws_clients.rs` uses
+//! a real client.)
 
 use serde_json::json;
 
@@ -61,7 +61,7 @@ async fn each_error_has_its_status_name_and_message() {
     assert!(system.wire.seen().is_empty());
 }
 
-/// As the protocol asks: an AWS client may be newer than this.
+/// The protocol requires it, because an AWS client may be newer than the service.
 #[tokio::test]
 async fn unknown_fields_are_ignored() {
     let system = System::start().await;
@@ -72,9 +72,8 @@ async fn unknown_fields_are_ignored() {
     assert_eq!(system.wire.operations(), ["UpdateItem"]);
 }
 
-/// Each outcome is one request to DynamoDB.
 #[tokio::test]
-async fn a_rebuild_is_one_request_to_dynamodb_whatever_comes_of_it() {
+async fn every_outcome_of_a_rebuild_is_one_request_to_dynamodb() {
     let system = System::start().await;
     for id in ["ws-available0001", "ws-available0001", "ws-suspended0001", "ws-nosuchone0001"] {
         let answer = system.send(&Ask::aws_rebuild(id).with("amz-sdk-invocation-id", "4711")).await;
@@ -84,7 +83,7 @@ async fn a_rebuild_is_one_request_to_dynamodb_whatever_comes_of_it() {
 }
 
 #[tokio::test]
-async fn the_content_type_marks_a_request_with_any_parameters_and_case() {
+async fn the_aws_content_type_may_have_parameters_and_any_case() {
     let system = System::start().await;
     for content_type in ["application/x-amz-json-1.1; charset=utf-8", "Application/X-Amz-Json-1.1"]
     {

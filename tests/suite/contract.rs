@@ -23,17 +23,17 @@ const OTHERS: [&str; 12] = [
 const ALLOWED: &str =
     "a rebuild is allowed only from AVAILABLE, ERROR, UNHEALTHY, STOPPED, REBOOTING";
 
-/// The seed's WorkSpace in this state.
+/// Id of the seeded WorkSpace in this state.
 fn seeded(state: &str) -> String {
     format!("ws-{}0001", state.to_lowercase().replace('_', ""))
 }
 
-/// The id of an ended rebuild, the later the greater `number` is.
+/// Id of an ended rebuild; a greater `number` is a later rebuild.
 fn rebuild_id(number: u8) -> String {
     format!("01941f29-7c00-7000-8000-0000000000{number:02x}")
 }
 
-/// An ended rebuild, as a WorkSpace's item and (with its id as `RebuildId`) the history have it.
+/// An ended rebuild, as in the item of a WorkSpace. (The history has its id as `RebuildId`.)
 fn ended_rebuild(number: u8, key: &str) -> Value {
     json!({
         "Id": rebuild_id(number),
@@ -94,7 +94,7 @@ async fn each_allowed_state_accepts_a_rebuild() {
 }
 
 #[tokio::test]
-async fn every_other_state_refuses_it_and_nothing_changes() {
+async fn every_other_state_refuses_a_rebuild_and_changes_nothing() {
     let system = System::start().await;
     for state in OTHERS {
         let id = seeded(state);
@@ -106,9 +106,9 @@ async fn every_other_state_refuses_it_and_nothing_changes() {
     }
 }
 
-/// Its state would allow it: the fleet reboots a WorkSpace after a rebuild, for one.
+/// The state alone would allow it: for example, the fleet reboots a WorkSpace after a rebuild.
 #[tokio::test]
-async fn an_open_rebuild_refuses_another_from_any_state() {
+async fn an_open_rebuild_blocks_another_in_any_state() {
     let system = System::start().await;
     for (number, state) in (0..).zip(REBUILDABLE) {
         for open in ["REQUESTED", "STARTED"] {
@@ -131,10 +131,10 @@ async fn an_open_rebuild_refuses_another_from_any_state() {
     }
 }
 
-/// What it says is what decides. (Some of it only other writers of the table could tell apart, or
-/// another DynamoDB: a key that isn't there differs from every key, also without its own clause.)
+/// Compares the text, because some clauses matter only with other writers of the table or with
+/// another DynamoDB. (In this one, a missing key differs from every key even without its clause.)
 #[tokio::test]
-async fn the_condition_is_the_one_that_is_documented() {
+async fn the_condition_is_as_documented() {
     let system = System::start().await;
     system.send(&Ask::rebuild("ws-available0001")).await;
     let input = system.wire.seen().remove(0).input;
@@ -152,7 +152,7 @@ async fn the_condition_is_the_one_that_is_documented() {
 }
 
 #[tokio::test]
-async fn an_unknown_workspace_is_not_found_and_not_made() {
+async fn an_unknown_workspace_is_refused() {
     let system = System::start().await;
     let message = "WorkSpace ws-nosuchone0001 was not found";
     let expected = Answer::failure(404, "WORKSPACE_NOT_FOUND", message);
@@ -163,7 +163,7 @@ async fn an_unknown_workspace_is_not_found_and_not_made() {
 }
 
 #[tokio::test]
-async fn a_repeated_key_gives_the_first_answer_again() {
+async fn a_repeated_key_gets_the_first_answer() {
     let system = System::start().await;
     let id = "ws-available0001";
     let ask = Ask::rebuild(id).with("idempotency-key", "4711");
@@ -180,18 +180,18 @@ async fn a_repeated_key_gives_the_first_answer_again() {
     assert_eq!(system.wire.operations(), ["UpdateItem"]);
     assert_eq!(system.item(id).await, item);
 
-    // Another key, no key, the rebuild's own id (which is its key where none is given).
+    // Another key, the rebuild's id (its stored key if the client gave none), and no key.
     for other in ["4712", &first.id()] {
         let ask = Ask::rebuild(id).with("idempotency-key", other);
         assert_eq!(system.send(&ask).await.status, 409);
     }
     assert_eq!(system.send(&Ask::rebuild(id)).await.status, 409);
-    // A key is a WorkSpace's own.
+    // A key belongs to its WorkSpace.
     let elsewhere = Ask::rebuild("ws-stopped0001").with("idempotency-key", "4711");
     assert_ne!(system.send(&elsewhere).await.id(), first.id());
 }
 
-/// The key holds after the rebuild's end, from any state, until another rebuild is accepted.
+/// The key still holds after the rebuild has ended, in any state.
 #[tokio::test]
 async fn a_key_holds_until_another_rebuild_is_accepted() {
     let system = System::start().await;
@@ -225,7 +225,7 @@ async fn a_key_holds_until_another_rebuild_is_accepted() {
 }
 
 #[tokio::test]
-async fn of_a_header_sent_twice_the_last_one_counts() {
+async fn the_last_value_of_a_repeated_header_counts() {
     let system = System::start().await;
     let twice = Ask::rebuild("ws-available0001")
         .with("idempotency-key", "not a key")
@@ -238,7 +238,7 @@ async fn of_a_header_sent_twice_the_last_one_counts() {
 }
 
 #[tokio::test]
-async fn json_may_be_said_in_several_ways() {
+async fn a_json_or_missing_content_type_is_accepted() {
     let system = System::start().await;
     let types = [
         "application/json; charset=utf-8",
@@ -246,7 +246,7 @@ async fn json_may_be_said_in_several_ways() {
         "APPLICATION/JSON",
     ];
     let asks =
-        types.map(|of| Ask::rebuild("ws-x").without("content-type").with("content-type", of));
+        types.map(|value| Ask::rebuild("ws-x").without("content-type").with("content-type", value));
     for ask in asks.into_iter().chain([Ask::rebuild("ws-x").without("content-type")]) {
         let answer = system.send(&ask).await;
         assert_eq!(answer.json()["error"]["code"], "VALIDATION_ERROR", "{ask:?}");
@@ -254,7 +254,7 @@ async fn json_may_be_said_in_several_ways() {
 }
 
 #[tokio::test]
-async fn the_reason_is_kept() {
+async fn the_reason_is_stored() {
     let system = System::start().await;
     let longest = "ü".repeat(256);
     for (id, reason) in
@@ -266,7 +266,7 @@ async fn the_reason_is_kept() {
     }
 }
 
-/// Each row of the table that needs no look at a WorkSpace: what is sent, and what is wrong with it.
+/// Refusals that don't depend on a WorkSpace: the request and the message.
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 async fn an_invalid_request_is_refused_without_a_request_to_dynamodb() {
@@ -371,7 +371,7 @@ async fn an_invalid_request_is_refused_without_a_request_to_dynamodb() {
     }
 
     let media_type = "the body must be JSON, with content-type application/json";
-    for of in [
+    for content_type in [
         "text/plain",
         "application/x-www-form-urlencoded",
         "application/jsonp",
@@ -379,29 +379,25 @@ async fn an_invalid_request_is_refused_without_a_request_to_dynamodb() {
         "",
         "é",
     ] {
-        let ask = valid.clone().without("content-type").with("content-type", of);
+        let ask = valid.clone().without("content-type").with("content-type", content_type);
         assert_eq!(
             system.send(&ask).await,
             Answer::failure(415, "UNSUPPORTED_MEDIA_TYPE", media_type),
-            "{of}"
+            "{content_type}"
         );
     }
 
     let too_large = Answer::failure(413, "PAYLOAD_TOO_LARGE", "the body is larger than 16 KiB");
     assert_eq!(system.send(&Ask::post(" ".repeat(16_385))).await, too_large);
     assert_eq!(system.send(&Ask::post("ü".repeat(8_193))).await, too_large);
-    assert_eq!(
-        system.send(&Ask::post(" ".repeat(16_384))).await.status,
-        400,
-        "just as large as allowed"
-    );
+    assert_eq!(system.send(&Ask::post(" ".repeat(16_384))).await.status, 400, "exactly the limit");
 
     assert!(system.wire.seen().is_empty());
     assert_eq!(system.item("ws-available0001").await["State"], "AVAILABLE");
 }
 
 #[tokio::test]
-async fn a_path_that_is_not_there_and_a_method_that_it_does_not_take() {
+async fn unknown_paths_and_methods_are_refused() {
     let system = System::start().await;
     let nothing = Answer::failure(404, "NOT_FOUND", "there is nothing at this path");
     for path in [
@@ -425,7 +421,7 @@ async fn a_path_that_is_not_there_and_a_method_that_it_does_not_take() {
     ] {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
             if method != allow {
-                let message = format!("this path takes {allow} only");
+                let message = format!("only {allow} is allowed here");
                 let expected =
                     Answer::failure(405, "METHOD_NOT_ALLOWED", &message).with("allow", allow);
                 assert_eq!(system.send(&Ask::new(method, path)).await, expected, "{method} {path}");
@@ -480,7 +476,7 @@ async fn a_workspace_is_shown_with_its_rebuild() {
     assert_eq!(system.send(&Ask::get(&path)).await.data(), shown);
     assert_eq!(system.wire.seen()[0].input["ConsistentRead"], true);
 
-    // Exactly the states that accept a rebuild are shown as such.
+    // `rebuildable` is true in exactly the states that accept a rebuild.
     for state in REBUILDABLE.iter().chain(&OTHERS).filter(|state| **state != "AVAILABLE") {
         let data = system.send(&Ask::get(&format!("/workspaces/{}", seeded(state)))).await.data();
         assert_eq!(
@@ -491,7 +487,7 @@ async fn a_workspace_is_shown_with_its_rebuild() {
 }
 
 #[tokio::test]
-async fn a_rebuild_is_followed_to_its_end() {
+async fn a_rebuild_can_be_polled_until_it_ends() {
     let system = System::start().await;
     let id = "ws-error0001";
     let body =
@@ -546,7 +542,7 @@ async fn put_history(system: &System, id: &str, count: u8) {
     }
 }
 
-/// The numbers of the rebuilds on a page, and the token of the next one.
+/// The numbers of the rebuilds on a page, and the token of the next page.
 fn page(answer: &Answer) -> (Vec<u8>, Option<String>) {
     let data = answer.data();
     let rebuilds = data["rebuilds"].as_array().expect("an array").iter();
@@ -569,7 +565,7 @@ async fn the_history_is_paged_newest_first() {
 
     put_history(&system, id, 30).await;
     put_history(&system, "ws-stopped0001", 3).await;
-    // An open rebuild (number 0 here) comes first; it is no record yet.
+    // The open rebuild (number 0 here) comes first, although it has no record yet.
     let open = system.send(&Ask::rebuild(id)).await.id();
     system.wire.operations();
 
@@ -594,7 +590,7 @@ async fn the_history_is_paged_newest_first() {
         assert!((31_usize.div_ceil(limit)..=31 / limit + 1).contains(&pages), "{limit}: {pages}");
     }
 
-    // The latest one has ended and has its record: it is shown once.
+    // The latest rebuild has ended and has a record, but is listed only once.
     let item =
         json!({ "WorkspaceId": id, "State": "AVAILABLE", "Rebuild": ended_rebuild(30, "k") });
     system.put("workspaces", item).await;

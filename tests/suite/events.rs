@@ -1,5 +1,5 @@
-//! `events/`, through the function as Lambda would call it: each gets the answer beside it.
-//! (`scripts/sam-local.py` does the same with the built function.)
+//! Sends each event in `events/` to the function, as Lambda would, and compares the answer with the
+//! file beside the event. (`scripts/sam-local.py` does the same with the built function.)
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::system::System;
 use local::gateway;
 
 #[tokio::test]
-async fn each_event_gets_the_answer_beside_it() {
+async fn each_event_gets_its_expected_answer() {
     let system = System::start().await;
     let mut count = 0;
     for (name, event, expected) in all() {
@@ -22,7 +22,7 @@ async fn each_event_gets_the_answer_beside_it() {
     assert!(count > 0, "no event was found");
 }
 
-/// Each event: its name, its text, and the answer that it gets.
+/// Name, text and expected answer of each event.
 pub fn all() -> Vec<(String, String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
     let files = std::fs::read_dir(folder).expect("the events");
@@ -39,22 +39,22 @@ pub fn all() -> Vec<(String, String, Value)> {
         .collect()
 }
 
-/// A Lambda response in the form of the expected ones: header values joined, the body parsed, and
-/// what is made anew each time (`<id>`, `<time>`) by name.
+/// A Lambda response in the form of the `.expected.json` files: one value for each header, the body
+/// parsed, generated values replaced by `<id>` and `<time>`.
 fn answer_of(response: &Value) -> Value {
     assert_eq!(response["isBase64Encoded"], false);
     let body: Value =
         serde_json::from_str(response["body"].as_str().expect("a text")).expect("JSON");
     let headers = response["multiValueHeaders"].as_object().expect("headers").iter();
     let headers = headers.map(|(name, values)| (name.clone(), values[0].clone()));
-    let made_anew = ["id", "created_at"].map(|name| body["data"][name].as_str().map(str::to_owned));
+    let generated = ["id", "created_at"].map(|name| body["data"][name].as_str().map(str::to_owned));
     let answer = serde_json::json!({
         "statusCode": response["statusCode"],
         "headers": headers.collect::<serde_json::Map<_, _>>(),
         "body": body,
     });
     let mut text = answer.to_string();
-    for (value, placeholder) in made_anew.iter().zip(["<id>", "<time>"]) {
+    for (value, placeholder) in generated.iter().zip(["<id>", "<time>"]) {
         if let Some(value) = value {
             text = text.replace(value.as_str(), placeholder);
         }

@@ -1,6 +1,6 @@
-//! DynamoDB fails, or its answers get lost on the way: what the client is told, and what is true.
+//! DynamoDB fails, or its answers are lost: what the client is told, and what the table holds.
 //!
-//! "Nothing was changed" may only be said where no attempt can have landed.
+//! An answer may say "nothing was changed" only if no attempt can have landed.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::system::{Answer, Ask, System};
 use crate::wire::Attempt::{
-    self, Answered, Belied, Cut, Garbled, LastOne, Lost, Through, Unanswered,
+    self, Answered, Cut, Garbled, LandedWithError, Lost, LostForGood, Through, Unanswered,
 };
 use crate::wire::SECRET;
 
@@ -23,16 +23,16 @@ const THROTTLED: Attempt = Answered(400, "ThrottlingException");
 const BROKEN: Attempt = Answered(500, "InternalServerError");
 const DENIED: Attempt = Answered(400, "AccessDeniedException");
 
-/// What a client of either face is told.
+/// A failure, as each face reports it.
 #[derive(Clone, Copy, Debug)]
-enum Told {
+enum Failure {
     Busy,
     Unavailable,
     Unknown { has_key: bool },
     Internal,
 }
 
-impl Told {
+impl Failure {
     fn message(self) -> &'static str {
         match self {
             Self::Busy => "the service is busy; nothing was changed; try again later",
@@ -41,7 +41,7 @@ impl Told {
                 "it is not known whether the rebuild was accepted; repeat the request with the same idempotency key"
             }
             Self::Unknown { has_key: false } => {
-                "it is not known whether the rebuild was accepted; look at the WorkSpace before you ask again"
+                "it is not known whether the rebuild was accepted; check the WorkSpace before you retry"
             }
             Self::Internal => "an internal error occurred",
         }
@@ -65,7 +65,7 @@ impl Told {
             Self::Unavailable => (503, "ServiceUnavailableException"),
             Self::Unknown { .. } | Self::Internal => (500, "InternalFailure"),
         };
-        // An invocation id is not a client's to give again.
+        // The user of an SDK cannot repeat its invocation id.
         let message = match self {
             Self::Unknown { .. } => Self::Unknown { has_key: false }.message(),
             Self::Busy | Self::Unavailable | Self::Internal => self.message(),
@@ -78,25 +78,25 @@ fn with_key(ask: Ask) -> Ask {
     ask.with("idempotency-key", "4711").with("amz-sdk-invocation-id", "4711")
 }
 
-async fn assert_told(system: &System, has_key: bool, told: Told) {
+async fn assert_failure(system: &System, has_key: bool, failure: Failure) {
     let mut asks = [Ask::rebuild(ID), Ask::aws_rebuild(ID)];
     if has_key {
         asks = asks.map(with_key);
     }
     let [envelope, aws_json] = asks;
-    assert_eq!(system.send(&envelope).await, told.in_envelope());
+    assert_eq!(system.send(&envelope).await, failure.in_envelope());
 
     let answer = system.send(&aws_json).await;
-    let (status, name, body) = told.in_aws_json();
+    let (status, name, body) = failure.in_aws_json();
     assert_eq!((answer.status, answer.json()), (status, body));
     assert_eq!(answer.header("x-amzn-errortype"), Some(name));
     assert_eq!(answer.header("content-type"), Some("application/x-amz-json-1.1"));
 }
 
-/// One attempt fails, another gets through: accepted once, under one id, as if nothing had been.
+/// The first attempt fails and the second succeeds: one rebuild, one id, an ordinary answer.
 #[tokio::test]
-async fn a_retry_settles_what_became_of_the_attempt_before_it() {
-    for first in [Lost, Cut, Belied(500, "InternalServerError"), BROKEN, THROTTLED] {
+async fn a_retried_rebuild_is_accepted_once() {
+    for first in [Lost, Cut, LandedWithError(500, "InternalServerError"), BROKEN, THROTTLED] {
         for ask in [Ask::rebuild(ID), with_key(Ask::rebuild(ID))] {
             let system = System::start().await;
             system.wire.script(&[first, Through]);
@@ -116,9 +116,9 @@ async fn a_retry_settles_what_became_of_the_attempt_before_it() {
     }
 }
 
-/// The retry meets somebody else's rebuild, or a state: that settles it too.
+/// The retry finds an earlier rebuild, or no WorkSpace. That settles the outcome too.
 #[tokio::test]
-async fn a_retry_is_refused_as_a_first_attempt_would_be() {
+async fn a_retry_gets_the_answer_of_a_first_attempt() {
     let system = System::start().await;
     let key = Ask::rebuild(ID).with("idempotency-key", "4711");
     let first = system.send(&key).await.id();
@@ -133,20 +133,20 @@ async fn a_retry_is_refused_as_a_first_attempt_would_be() {
     assert_eq!(system.send(&Ask::rebuild("ws-nosuchone0001")).await.status, 404);
 }
 
-/// An attempt may have landed, and no later one said: never "nothing was changed".
+/// No later attempt shows whether the ambiguous one landed.
 #[tokio::test]
-async fn an_ambiguous_attempt_that_nothing_settles_leaves_the_outcome_unknown() {
+async fn an_attempt_that_may_have_landed_leaves_the_outcome_unknown() {
     let not_found = Answered(400, "ConditionalCheckFailedException");
     for script in [
         &[Lost, THROTTLED][..],
         &[Lost, BROKEN],
         &[Lost, DENIED],
         &[Lost, Answered(400, "TransactionConflictException")],
-        // A failed condition without an item: there is none, or another table answered.
+        // A failed condition without an item: the WorkSpace is unknown, or another table answered.
         &[Lost, not_found],
-        &[LastOne],
-        &[THROTTLED, LastOne],
-        &[Belied(503, "ServiceUnavailable")],
+        &[LostForGood],
+        &[THROTTLED, LostForGood],
+        &[LandedWithError(503, "ServiceUnavailable")],
         &[BROKEN],
         &[BROKEN, THROTTLED],
         &[Cut],
@@ -158,20 +158,19 @@ async fn an_ambiguous_attempt_that_nothing_settles_leaves_the_outcome_unknown() 
             let ask = Ask::rebuild(ID);
             let ask = if has_key { with_key(ask) } else { ask };
             let answer = system.send(&ask).await;
-            assert_eq!(answer, Told::Unknown { has_key }.in_envelope(), "{script:?}");
+            assert_eq!(answer, Failure::Unknown { has_key }.in_envelope(), "{script:?}");
         }
     }
     for has_key in [false, true] {
         let system = System::start().await;
         system.wire.script(&[BROKEN]);
-        assert_told(&system, has_key, Told::Unknown { has_key }).await;
+        assert_failure(&system, has_key, Failure::Unknown { has_key }).await;
     }
 }
 
-/// What the client is told to do after that: the same key gives the first answer, whether the
-/// write landed or not.
+/// The client follows the advice in the answer, whether the write landed or not.
 #[tokio::test]
-async fn after_an_unknown_outcome_the_same_key_settles_it() {
+async fn repeating_the_key_settles_an_unknown_outcome() {
     for (script, is_replay) in [(&[Lost, THROTTLED], Some("true")), (&[Cut, THROTTLED], None)] {
         let system = System::start().await;
         system.wire.script(script);
@@ -186,7 +185,7 @@ async fn after_an_unknown_outcome_the_same_key_settles_it() {
 
 /// An SDK repeats its call after an `InternalFailure`, with the same invocation id.
 #[tokio::test]
-async fn an_aws_client_that_repeats_its_call_is_told_of_its_success() {
+async fn a_retry_by_the_sdk_settles_an_unknown_outcome() {
     let system = System::start().await;
     system.wire.script(&[Lost, THROTTLED]);
     let ask = with_key(Ask::aws_rebuild(ID));
@@ -202,26 +201,26 @@ async fn attempts_that_time_out_may_have_landed() {
     system.wire.script(&[Unanswered]);
     assert_eq!(
         system.send(&Ask::rebuild(ID)).await,
-        Told::Unknown { has_key: false }.in_envelope()
+        Failure::Unknown { has_key: false }.in_envelope()
     );
     assert_eq!(system.item(ID).await["State"], "REBUILDING");
 }
 
-/// The time for all attempts is over while one is under way, which is still within its own.
+/// The time for all attempts runs out during an attempt that is still within its own limit.
 #[tokio::test]
 async fn an_attempt_that_is_cut_short_may_have_landed() {
     for script in [&[Unanswered][..], &[THROTTLED, Unanswered]] {
-        let in_all = TimeoutConfig::builder().operation_timeout(Duration::from_secs(1)).build();
-        let system = System::start_with(|dynamodb| dynamodb.timeout_config(in_all)).await;
+        let limit = TimeoutConfig::builder().operation_timeout(Duration::from_secs(1)).build();
+        let system = System::start_with(|dynamodb| dynamodb.timeout_config(limit)).await;
         system.wire.script(script);
         let answer = system.send(&Ask::rebuild(ID)).await;
-        assert_eq!(answer, Told::Unknown { has_key: false }.in_envelope(), "{script:?}");
+        assert_eq!(answer, Failure::Unknown { has_key: false }.in_envelope(), "{script:?}");
         assert_eq!(system.item(ID).await["State"], "REBUILDING", "{script:?}");
     }
 }
 
 #[tokio::test]
-async fn where_no_attempt_can_have_landed_nothing_was_changed() {
+async fn attempts_that_cannot_have_landed_changed_nothing() {
     let system = System::start().await;
     for error in [
         "ThrottlingException",
@@ -233,53 +232,53 @@ async fn where_no_attempt_can_have_landed_nothing_was_changed() {
     ] {
         system.wire.script(&[Answered(400, error)]);
         for has_key in [false, true] {
-            assert_told(&system, has_key, Told::Busy).await;
+            assert_failure(&system, has_key, Failure::Busy).await;
         }
     }
-    // A connection that was open when the port closed is lost; what follows is refused.
+    // The first request loses the connection that was open; later connections are refused.
     system.wire.close().await;
     system.send(&Ask::rebuild(ID)).await;
     for has_key in [false, true] {
-        assert_told(&system, has_key, Told::Unavailable).await;
+        assert_failure(&system, has_key, Failure::Unavailable).await;
     }
     assert_eq!(system.item(ID).await["State"], "AVAILABLE");
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_service_is_nobody_elses_business() {
+async fn errors_that_a_retry_cannot_fix_are_internal_errors() {
     let system = System::start().await;
     for error in
         ["AccessDeniedException", "ResourceNotFoundException", "ValidationException", "Surprise"]
     {
         system.wire.script(&[Answered(400, error)]);
-        assert_told(&system, false, Told::Internal).await;
-        assert_eq!(system.wire.operations(), ["UpdateItem"; 2], "no use in repeating it");
+        assert_failure(&system, false, Failure::Internal).await;
+        assert_eq!(system.wire.operations(), ["UpdateItem"; 2], "one attempt for each face");
     }
 }
 
-/// A read changes nothing, so there is no such thing as its unknown outcome.
+/// A read changes nothing, so the client can simply repeat it.
 #[tokio::test]
 async fn a_failed_read_is_never_an_unknown_outcome() {
     let system =
         System::start_with(|dynamodb| dynamodb.retry_config(RetryConfig::disabled())).await;
-    for (attempt, told) in [
-        (THROTTLED, Told::Busy),
-        (BROKEN, Told::Unavailable),
-        (Cut, Told::Unavailable),
-        (DENIED, Told::Internal),
+    for (attempt, failure) in [
+        (THROTTLED, Failure::Busy),
+        (BROKEN, Failure::Unavailable),
+        (Cut, Failure::Unavailable),
+        (DENIED, Failure::Internal),
     ] {
         system.wire.script(&[attempt]);
         for path in ["", "/rebuilds", "/rebuilds/01941f29-7c00-7000-8000-000000000001"] {
             let answer = system.send(&Ask::get(&format!("/workspaces/{ID}{path}"))).await;
-            assert_eq!(answer, told.in_envelope(), "{attempt:?} {path}");
+            assert_eq!(answer, failure.in_envelope(), "{attempt:?} {path}");
         }
         let answer = system.send(&Ask::aws("DescribeWorkspaces", "{}")).await;
-        let (status, _, body) = told.in_aws_json();
+        let (status, _, body) = failure.in_aws_json();
         assert_eq!((answer.status, answer.json()), (status, body), "{attempt:?}");
     }
 }
 
-/// Where the log goes in a test.
+/// Collects the log in memory.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -294,7 +293,7 @@ impl Write for Log {
 }
 
 #[tokio::test]
-async fn the_log_says_what_the_client_is_not_told() {
+async fn the_log_has_the_cause_and_no_secrets() {
     let system = System::start().await;
     let log = Log::default();
     let written = log.clone();
@@ -304,7 +303,7 @@ async fn the_log_says_what_the_client_is_not_told() {
     system.wire.script(&[DENIED]);
     let body = r#"{"RebuildWorkspaceRequests":[{"WorkspaceId":"ws-available0001"}],"Reason":"the-reason"}"#;
     let answer = system.send(&Ask::post(body).with("idempotency-key", "the-key")).await;
-    assert_eq!(answer, Told::Internal.in_envelope());
+    assert_eq!(answer, Failure::Internal.in_envelope());
 
     let text = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("UTF-8");
     let line: Value = serde_json::from_str(&text).expect("one line");

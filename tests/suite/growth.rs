@@ -1,4 +1,4 @@
-//! A fleet grows: each operation still makes the same requests to DynamoDB, which cost the same.
+//! Each operation makes the same requests to DynamoDB at the same cost, however large the fleet is.
 
 use std::sync::{Arc, Mutex};
 
@@ -18,18 +18,18 @@ const DIRECTORY: &str = "d-0123456789";
 const BUNDLE: &str = "wsb-growth001";
 
 #[tokio::test]
-async fn ten_thousand_workspaces_cost_what_ten_do() {
+async fn costs_do_not_grow_with_the_fleet() {
     let small = costs(10).await;
     let large = costs(10_000).await;
     assert_eq!(small, large);
-    // Accepting is one request, of one unit of the table and one of the index of open rebuilds.
+    // Accepting is one request: one unit for the table and one for the index of open rebuilds.
     assert_eq!(small[0], ("accepted", vec![("UpdateItem".to_owned(), json!(2.0))]));
 }
 
-/// A request to DynamoDB, and the units that it consumed.
+/// The operation of a request to DynamoDB, and the units that it consumed.
 type Cost = (String, Value);
 
-/// What each operation costs: the units of its requests to DynamoDB.
+/// The requests to DynamoDB of each operation, with their cost.
 async fn costs(fleet: usize) -> Vec<(&'static str, Vec<Cost>)> {
     let units = Units::default();
     let system = System::start_with(|client| client.interceptor(units.clone())).await;
@@ -62,7 +62,7 @@ fn workspace_id(number: usize) -> String {
     format!("ws-growth{number:06}")
 }
 
-/// Puts a fleet into the table, all in one directory and of one bundle.
+/// Fills the table with a fleet in one directory and one bundle.
 async fn fill(system: &System, fleet: usize) {
     let item = |number| {
         let text = |value: &str| AttributeValue::S(value.into());
@@ -83,7 +83,7 @@ async fn fill(system: &System, fleet: usize) {
     }
 }
 
-/// Asks DynamoDB what each request costs, and keeps the answers.
+/// Asks DynamoDB for the cost of each request, and records it.
 #[derive(Clone, Debug, Default)]
 struct Units(Arc<Mutex<Vec<Cost>>>);
 
@@ -118,7 +118,7 @@ impl Intercept for Units {
     ) -> Result<(), BoxError> {
         let output: Value =
             serde_json::from_slice(context.response().body().bytes().unwrap_or_default())?;
-        // A failed condition says no units; that there was one request is the point there.
+        // DynamoDB reports no units for a failed condition; the test still counts the request.
         let consumed = &output["ConsumedCapacity"];
         let consumed = consumed.as_array().map_or(consumed, |tables| &tables[0]);
         if let Some((_, units)) = self.0.lock().expect("no panic").last_mut() {

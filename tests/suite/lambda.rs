@@ -1,11 +1,11 @@
-//! The function as Lambda calls it: the event's own fields, and the serialised response.
+//! The function as Lambda calls it: the fields of the event, and the serialised response.
 
 use aws_smithy_types::base64;
 use serde_json::{Value, json};
 
 use crate::system::System;
 
-/// API Gateway's event. The body is flagged as base64, as any bytes may be.
+/// An API Gateway event. The body is base64, so that it can be any bytes.
 pub fn event(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Value {
     let proxy = path.trim_matches('/');
     let mut values = serde_json::Map::new();
@@ -48,7 +48,7 @@ fn rebuild(id: &str, face: (&str, &str)) -> Value {
 }
 
 #[tokio::test]
-async fn each_answer_goes_out_as_text() {
+async fn answers_are_never_base64() {
     let system = System::start().await;
     for (face, content_type) in
         [(ENVELOPE, "application/json"), (AWS_JSON, "application/x-amz-json-1.1")]
@@ -67,9 +67,9 @@ async fn each_answer_goes_out_as_text() {
 }
 
 #[tokio::test]
-async fn who_asked_is_kept() {
+async fn the_caller_is_stored() {
     let system = System::start().await;
-    let kept = |item: Value| {
+    let stored = |item: Value| {
         let rebuild = item["Rebuild"].clone();
         ["RequestedBy", "SourceIp", "RequestId"].map(|name| rebuild[name].clone())
     };
@@ -80,17 +80,17 @@ async fn who_asked_is_kept() {
     ];
     for (id, face) in [("ws-available0001", ENVELOPE), ("ws-stopped0001", AWS_JSON)] {
         system.invoke(&rebuild(id, face)).await;
-        assert_eq!(kept(system.item(id).await), expected);
+        assert_eq!(stored(system.item(id).await), expected);
     }
     let mut unsigned = rebuild("ws-error0001", ENVELOPE);
     unsigned["requestContext"]["identity"]["userArn"] = Value::Null;
     system.invoke(&unsigned).await;
-    assert_eq!(kept(system.item("ws-error0001").await)[0], Value::Null);
+    assert_eq!(stored(system.item("ws-error0001").await)[0], Value::Null);
 }
 
 /// Default domain with a stage, custom domain, custom domain with a base path.
 #[tokio::test]
-async fn the_location_is_where_the_client_finds_the_rebuild() {
+async fn the_location_includes_the_stage_or_the_base_path() {
     let system = System::start().await;
     for (id, seen, root) in [
         ("ws-available0001", "/v1/", "/v1"),
@@ -110,9 +110,9 @@ async fn the_location_is_where_the_client_finds_the_rebuild() {
     }
 }
 
-/// Behind a base path the event's own path has it in front; what counts is what the route caught.
+/// The event's `path` starts with the base path, so the function reads the parameter `proxy`.
 #[tokio::test]
-async fn a_base_path_is_no_part_of_the_route() {
+async fn a_base_path_is_not_part_of_the_route() {
     let system = System::start().await;
     let mut event = event("GET", "/workspaces/ws-available0001", &[], b"");
     event["path"] = json!("/desk/workspaces/ws-available0001");
@@ -120,9 +120,9 @@ async fn a_base_path_is_no_part_of_the_route() {
     assert_eq!(system.invoke(&event).await["statusCode"], 200);
 }
 
-/// Invalid UTF-8 is invalid JSON, also within a string.
+/// Invalid UTF-8 is invalid JSON, even within a string.
 #[tokio::test]
-async fn bytes_that_are_no_text_are_refused() {
+async fn invalid_utf8_is_refused() {
     let system = System::start().await;
     let body = b"{\"RebuildWorkspaceRequests\":[{\"WorkspaceId\":\"ws-available0001\"}],\"Reason\":\"\xff\"}";
     let response = system.invoke(&event("POST", "/", &[ENVELOPE], body)).await;

@@ -1,4 +1,4 @@
-//! The local run as a new user meets it: a process of its own, and what it prints.
+//! The local run as a new user sees it: a separate process and its output.
 
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -12,8 +12,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use crate::system::{Answer, Ask, System, listen, send};
 
 /// The program. `cargo test` builds only the library of its package, so the first use builds the
-/// program, from the dependencies that are already compiled: naming the tests gives them the same
-/// features.
+/// program. Naming the tests too gives the dependencies the same features, so cargo reuses them.
 fn program() -> Command {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
         let mut cargo = std::process::Command::new(env!("CARGO"));
@@ -33,7 +32,7 @@ fn program() -> Command {
     command
 }
 
-/// A local run that listens.
+/// A local run that has started to listen.
 struct Local {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -62,7 +61,7 @@ impl Local {
         Self { process, lines, greeting, api }
     }
 
-    /// Presses Ctrl-C, waits for the clean end, and gives what was logged.
+    /// Presses Ctrl-C, waits for a clean exit, and returns the log.
     async fn stop(mut self) -> Vec<Value> {
         let id = self.process.id().expect("it runs");
         let kill = format!("kill -INT {id}");
@@ -73,13 +72,14 @@ impl Local {
                 log.push(serde_json::from_str(&line).expect("JSON"));
             }
         }
-        let Output { status, stderr, .. } = self.process.wait_with_output().await.expect("its end");
+        let Output { status, stderr, .. } =
+            self.process.wait_with_output().await.expect("an exit status");
         assert_eq!((status.code(), String::from_utf8_lossy(&stderr).as_ref()), (Some(0), ""));
         log
     }
 }
 
-/// A `curl` line's request: `curl [-i] <URL> [-H '<name>: <value>'] [-d '<body>']`.
+/// Sends the request of a `curl` line: `curl [-i] <URL> [-H '<name>: <value>'] [-d '<body>']`.
 async fn paste(line: &str) -> Answer {
     let mut words = vec![];
     for (number, part) in line.split('\'').enumerate() {
@@ -114,21 +114,21 @@ async fn paste(line: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn each_line_that_it_prints_to_paste_gives_what_it_says() {
+async fn each_printed_command_gets_the_announced_status() {
     let local = Local::start(&[]).await;
     let mut status = None;
     let mut pasted = vec![];
     for line in &local.greeting {
         if line.starts_with("  AWS_ACCESS_KEY_ID=") {
-            // `tests/clients` has the CLI, and pastes these.
+            // `tests/clients` has the CLI and runs these.
         } else if let Some(curl) = line.strip_prefix("  ") {
             let answer = paste(curl).await;
             assert_eq!(Some(answer.status), status, "{line}: {answer:?}");
             pasted.push(answer.status);
         } else {
-            // "Accepted, 202:" says the status; without one it is a look, at what there is.
-            let said = line.trim_end_matches(':').rsplit(", ").next().unwrap_or_default();
-            status = Some(said.parse().unwrap_or(200));
+            // "Accepted, 202:" announces the status; a heading without one announces a read.
+            let announced = line.trim_end_matches(':').rsplit(", ").next().unwrap_or_default();
+            status = Some(announced.parse().unwrap_or(200));
         }
     }
     for wanted in [202, 409, 400] {
@@ -192,7 +192,7 @@ async fn each_request_is_one_line_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_one_clear_line() {
+async fn a_port_in_use_is_a_one_line_error() {
     let (taken, url) = listen().await;
     let port = taken.local_addr().expect("it is bound").port().to_string();
     for (option, other) in [("--port", "--dynamodb-port"), ("--dynamodb-port", "--port")] {
@@ -208,7 +208,7 @@ async fn a_port_in_use_is_one_clear_line() {
 }
 
 #[tokio::test]
-async fn tables_in_a_file_outlive_the_run() {
+async fn tables_in_a_file_survive_a_restart() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(std::process::id().to_string());
     std::fs::create_dir_all(&folder).expect("a folder");
     let file = folder.join("tables.db");
@@ -225,7 +225,7 @@ async fn tables_in_a_file_outlive_the_run() {
     std::fs::remove_dir_all(folder).expect("the tables");
 }
 
-/// What lambda_http can't take, the local gateway refuses, as API Gateway would.
+/// `lambda_http` panics on such a host, so the local gateway refuses it, as API Gateway would.
 #[tokio::test]
 async fn a_bad_host_is_a_bad_request() {
     let system = System::start().await;

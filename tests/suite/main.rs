@@ -1,5 +1,5 @@
-//! The contract, held against the real thing: the function behind real HTTP, a real DynamoDB API
-//! on a port, real clients. One binary, so that it links once.
+//! Integration tests: the function behind real HTTP, against a real DynamoDB API and with real
+//! clients. One binary, so that it links once.
 
 mod aws_clients;
 mod aws_json;

@@ -1,5 +1,5 @@
-//! Whatever is sent: no panic, no success, no fault, no answer in the other face's form, and
-//! nothing written. None of the WorkSpaces that are asked for exists.
+//! Arbitrary requests for WorkSpaces that don't exist: the function refuses each in the format of
+//! its face, without a panic or a 5xx, and writes nothing.
 
 use std::fmt::Debug;
 
@@ -14,8 +14,8 @@ use crate::system::System;
 const ID: &str = "ws-nosuchone0001";
 const TARGET: (&str, &str) = ("x-amz-target", "WorkspacesService.RebuildWorkspaces");
 
-/// Sends what `request` makes of each case, and holds the answer against the face's form.
-fn each<S: Strategy>(cases: S, request: impl Fn(&S::Value) -> Value)
+/// Sends an event for each generated case, and checks that its face refuses it.
+fn assert_all_refused<S: Strategy>(cases: S, request: impl Fn(&S::Value) -> Value)
 where
     S::Value: Debug,
 {
@@ -67,7 +67,7 @@ fn refused_in_envelope(response: &Value) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A WorkSpace that is not there is a failed request here, in a 200.
+/// On this face, an unknown WorkSpace is a failed request in a 200.
 fn refused_as_aws(response: &Value) -> Result<(), TestCaseError> {
     let (status, body) = (response["statusCode"].as_u64(), body(response));
     let headers = &response["multiValueHeaders"];
@@ -85,7 +85,7 @@ fn refused_as_aws(response: &Value) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The marks of a face, or of none.
+/// Headers that select a face, or none.
 fn face() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
     prop_oneof![
         Just(vec![]),
@@ -118,7 +118,7 @@ fn json_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A valid request with a part of it replaced by a few bytes.
+/// A valid request with a few bytes replaced.
 fn nearly_valid() -> impl Strategy<Value = Vec<u8>> {
     let valid =
         json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": ID }], "Reason": "ticket 4711" });
@@ -136,33 +136,33 @@ fn nearly_valid() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn any_bytes_as_body() {
-    each((face(), bytes()), |(face, body)| event("POST", "/", face, body));
+fn arbitrary_bytes_are_refused() {
+    assert_all_refused((face(), bytes()), |(face, body)| event("POST", "/", face, body));
 }
 
 #[test]
-fn any_json_as_body() {
-    each((face(), json_value()), |(face, body)| {
+fn arbitrary_json_is_refused() {
+    assert_all_refused((face(), json_value()), |(face, body)| {
         event("POST", "/", face, body.to_string().as_bytes())
     });
 }
 
 #[test]
-fn a_nearly_valid_body() {
-    each((face(), nearly_valid()), |(face, body)| event("POST", "/", face, body));
+fn a_nearly_valid_body_is_refused() {
+    assert_all_refused((face(), nearly_valid()), |(face, body)| event("POST", "/", face, body));
 }
 
 #[test]
-fn any_id() {
+fn an_arbitrary_id_is_refused() {
     let id = prop_oneof!["ws-[0-9a-z]{6,66}", ".{0,80}", "ws-.{8,20}"];
-    each((face(), id), |(face, id)| {
+    assert_all_refused((face(), id), |(face, id)| {
         let body = json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": id }] });
         event("POST", "/", face, body.to_string().as_bytes())
     });
 }
 
 #[test]
-fn any_headers() {
+fn arbitrary_headers_are_refused() {
     let name = prop_oneof![
         Just("content-type"),
         Just("idempotency-key"),
@@ -180,7 +180,7 @@ fn any_headers() {
     let value = value.prop_filter("a header", |value| {
         value.chars().all(|letter| letter == '\t' || (' '..='~').contains(&letter))
     });
-    each(vec((name, value), 0..4), |headers| {
+    assert_all_refused(vec((name, value), 0..4), |headers| {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let body = json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": ID }] });
         event("POST", "/", &headers, body.to_string().as_bytes())
@@ -188,12 +188,14 @@ fn any_headers() {
 }
 
 #[test]
-fn any_path_and_method() {
+fn arbitrary_paths_and_methods_are_refused() {
     let method = prop_oneof!["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
     let path = prop_oneof![
         "/[!-~&&[^?#]]{0,40}",
         "/workspaces/ws-[0-9a-z]{6,12}(/rebuilds(/[!-~&&[^?#]]{0,40})?)?",
         "/workspaces/[!-~&&[^?#]]{0,40}(/rebuilds)?",
     ];
-    each((face(), method, path), |(face, method, path)| event(method, path, face, b""));
+    assert_all_refused((face(), method, path), |(face, method, path)| {
+        event(method, path, face, b"")
+    });
 }

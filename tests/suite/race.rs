@@ -1,8 +1,7 @@
-//! Many requests at once, for one WorkSpace: each in a Lambda environment of its own.
+//! Many concurrent requests for one WorkSpace, each in its own Lambda environment.
 
 use std::collections::HashSet;
 
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use rebuild_workspaces::aws_http;
 use rebuild_workspaces::service::Service;
@@ -17,18 +16,18 @@ use local::gateway::invoke;
 const MANY: usize = 200;
 const ID: &str = "ws-available0001";
 
-/// An environment with its connection open, as after its init. It waits as long as it takes: how
-/// long so many requests take on a slow machine says nothing about who wins.
+/// A Lambda environment after its init, with an open connection. It has no timeouts, because so
+/// many requests may take long on a slow machine.
 async fn environment(system: &System) -> Service {
     let config = config(&system.wire.url);
-    let dynamodb = client_config(&config, aws_http::client(&config)).to_builder();
-    let client = Client::from_conf(dynamodb.timeout_config(TimeoutConfig::disabled()).build());
-    let store = Store::new(client, config.workspaces_table, config.rebuilds_table);
+    let dynamodb = client_config(&config, aws_http::client(&config));
+    let dynamodb = dynamodb.timeout_config(TimeoutConfig::disabled());
+    let store = Store::new(dynamodb, config.workspaces_table, config.rebuilds_table);
     store.warm_up().await;
     Service::new(store)
 }
 
-/// The answers to the same request, made that many times at once.
+/// Sends the same request `MANY` times at once; returns the answers.
 async fn all_at_once(system: &System, headers: &[(&str, &str)]) -> Vec<Value> {
     let body = json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": ID }] });
     let event = event("POST", "/", headers, body.to_string().as_bytes()).to_string();
@@ -49,7 +48,7 @@ fn body(answer: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_many_requests_is_accepted() {
+async fn one_of_many_concurrent_requests_is_accepted() {
     let system = System::start().await;
     let answers = all_at_once(&system, &[]).await;
 
@@ -64,7 +63,7 @@ async fn one_of_many_requests_is_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_requests_with_one_key_are_one_request() {
+async fn concurrent_requests_with_one_key_get_one_answer() {
     let system = System::start().await;
     let answers = all_at_once(&system, &[("idempotency-key", "4711")]).await;
 

@@ -1,4 +1,4 @@
-//! The reconciler, held against all that can go wrong.
+//! Tests of the reconciler: its decisions, its writes, and every fault and race.
 
 mod burst;
 mod faults;

@@ -1,4 +1,4 @@
-//! The whole system for a test: an embedded DynamoDB and the API, each on a free port.
+//! Starts the whole system for a test: an embedded DynamoDB and the API, each on a free port.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -21,28 +21,28 @@ use tokio::net::TcpListener;
 use crate::wire::Wire;
 use local::{dynamodb, gateway};
 
-/// A running system, seeded with one WorkSpace in each state, which ends with the test's runtime.
+/// A running system, seeded with one WorkSpace in each state. It stops with the test's runtime.
 #[derive(Clone)]
 pub struct System {
-    /// The API's address, `http://127.0.0.1:<port>`.
+    /// URL of the API, `http://127.0.0.1:<port>`.
     pub api: String,
-    /// DynamoDB's.
+    /// URL of DynamoDB, without the wire.
     pub dynamodb: String,
-    /// What the API's requests to DynamoDB go through.
+    /// Carries the API's requests to DynamoDB.
     pub wire: Wire,
     /// The store that the API uses.
     pub store: Store,
-    /// A client to look at items, and to put them, past the wire.
+    /// Reads and writes items directly, without the wire.
     pub client: Client,
 }
 
 impl System {
-    /// Starts it, with the timeouts and retries of production.
+    /// Starts a system with the timeouts and retries of production.
     pub async fn start() -> Self {
         Self::start_with(|dynamodb| dynamodb).await
     }
 
-    /// Starts it, with another configuration of the API's DynamoDB client.
+    /// Starts a system; `change` adjusts the configuration of the API's DynamoDB client.
     pub async fn start_with(change: impl FnOnce(Builder) -> Builder) -> Self {
         let (database, _) = dynamodb::open(None).expect("the tables of the template");
         dynamodb::seed(&database).expect("the seed");
@@ -50,13 +50,12 @@ impl System {
         tokio::spawn(dynoxide::server::serve_on(listener, database));
         let wire = Wire::start(&dynamodb).await;
         let to_wire = config(&wire.url);
-        let to_wire = client_config(&to_wire, aws_http::client(&to_wire)).to_builder();
-        let client = Client::from_conf(change(to_wire).build());
-        let store = Store::new(client, "workspaces".into(), "rebuilds".into());
+        let to_wire = client_config(&to_wire, aws_http::client(&to_wire));
+        let store = Store::new(change(to_wire), "workspaces".into(), "rebuilds".into());
         let (listener, api) = listen().await;
         tokio::spawn(gateway::serve(listener, Service::new(store.clone()), pending()));
         let config = config(&dynamodb);
-        let client = Client::from_conf(client_config(&config, aws_http::client(&config)));
+        let client = Client::from_conf(client_config(&config, aws_http::client(&config)).build());
         Self { api, dynamodb, wire, store, client }
     }
 
@@ -65,7 +64,7 @@ impl System {
         send(&self.api, ask).await
     }
 
-    /// Sends an API Gateway event to the function, and gives its answer as Lambda has it.
+    /// Sends an API Gateway event to the function; returns the Lambda response.
     pub async fn invoke(&self, event: &Value) -> Value {
         gateway::invoke(Service::new(self.store.clone()), event.to_string()).await
     }
@@ -78,7 +77,7 @@ impl System {
         serde_dynamo::from_item(output.item.expect("the WorkSpace")).expect("JSON")
     }
 
-    /// Puts an item, given as plain JSON, into a table.
+    /// Writes an item, given as plain JSON, to a table.
     pub async fn put(&self, table: &str, item: Value) {
         let item = serde_dynamo::to_item(item).expect("an object");
         let request = self.client.put_item().table_name(table).set_item(Some(item));
@@ -125,7 +124,7 @@ impl std::fmt::Debug for Ask {
 }
 
 impl Ask {
-    /// A request without headers and without a body.
+    /// A request without headers or body.
     pub fn new(method: &'static str, path: &str) -> Self {
         Self { method, path: path.into(), headers: vec![], body: vec![] }
     }
@@ -159,38 +158,36 @@ impl Ask {
         Self::aws("RebuildWorkspaces", body.to_string())
     }
 
-    /// The same with one more header.
+    /// Adds a header.
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// The same without a header.
+    /// Removes a header.
     pub fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(other, _)| *other != name);
         self
     }
 }
 
-/// An answer of the API, as it came over HTTP.
+/// The API's answer, as received over HTTP.
 #[derive(Debug, PartialEq)]
 pub struct Answer {
-    /// The status.
     pub status: u16,
     /// The headers, without those of the HTTP server (`date`, `content-length`).
     pub headers: BTreeMap<String, String>,
-    /// The body.
     pub body: String,
 }
 
 impl Answer {
-    /// What the envelope face answers.
+    /// An answer of the envelope face.
     pub fn envelope(status: u16, body: &Value) -> Self {
         let answer = Self { status, headers: BTreeMap::new(), body: body.to_string() };
         answer.with("content-type", "application/json").with("cache-control", "no-store")
     }
 
-    /// What the envelope face answers to a failure. (Written out: the order of members counts.)
+    /// A failure of the envelope face. Formatted by hand because the order of members matters.
     pub fn failure(status: u16, code: &str, message: &str) -> Self {
         let body = format!(
             r#"{{"success":false,"error":{{"code":{},"message":{}}}}}"#,
@@ -200,13 +197,12 @@ impl Answer {
         Self { body, ..Self::envelope(status, &Value::Null) }
     }
 
-    /// The same with one more header.
+    /// Adds a header.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.insert(name.into(), value.into());
         self
     }
 
-    /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
@@ -223,7 +219,7 @@ impl Answer {
         body["data"].clone()
     }
 
-    /// The id of the rebuild that was accepted.
+    /// The id of the accepted rebuild.
     pub fn id(&self) -> String {
         assert_eq!(self.status, 202, "{self:?}");
         self.data()["id"].as_str().expect("an id").into()
@@ -238,7 +234,7 @@ pub async fn listen() -> (TcpListener, String) {
     (listener, url)
 }
 
-/// The functions' configuration with this DynamoDB.
+/// The functions' configuration with a DynamoDB at this URL.
 pub fn config(dynamodb: &str) -> Config {
     let lookup = |name: &str| {
         let value = match name {
@@ -251,5 +247,5 @@ pub fn config(dynamodb: &str) -> Config {
         };
         Some(value.to_owned())
     };
-    Config::from_lookup(lookup).expect("all that it needs")
+    Config::from_lookup(lookup).expect("a complete configuration")
 }

@@ -1,10 +1,9 @@
-//! `template.yaml` held against the code: each function may do what it does, and nothing else.
+//! Compares `template.yaml` with the code: each role allows exactly the requests of its function.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpRequest;
 use aws_sdk_dynamodb::config::{RuntimeComponents, SharedHttpClient};
 use aws_smithy_runtime_api::client::http::{
@@ -17,7 +16,7 @@ use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::reconcile::Reconciler;
 use rebuild_workspaces::service::{Caller, RebuildRequest, Service};
-use rebuild_workspaces::store::{Store, client_config};
+use rebuild_workspaces::store::Store;
 use rebuild_workspaces::workspace::{Filter, WorkspaceId};
 use serde_json::Value as Json;
 use serde_yaml_ng::Value;
@@ -30,10 +29,9 @@ use crate::system::{System, config};
 type Permissions = BTreeSet<(String, String)>;
 
 #[tokio::test]
-async fn the_api_function_may_do_what_it_does_and_nothing_else() {
+async fn the_role_of_the_api_function_allows_exactly_its_requests() {
     let system = System::start().await;
-    let (recorder, client) = recorded(&system);
-    let store = store(client);
+    let (recorder, store) = recorded(&system);
     store.warm_up().await;
     let service = Service::new(store);
     for (_, event, _) in events::all() {
@@ -48,20 +46,19 @@ async fn the_api_function_may_do_what_it_does_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_reconciler_may_do_what_it_does_and_nothing_else() {
+async fn the_role_of_the_reconciler_allows_exactly_its_requests() {
     let system = System::start().await;
-    let (recorder, client) = recorded(&system);
-    let store = store(client);
+    let (recorder, store) = recorded(&system);
     accept(&system, "ws-available0001").await;
     let fleet = Simulated { rebuild_time: Duration::ZERO };
     let reconciler = Reconciler { store: store.clone(), fleet, clock: OffsetDateTime::now_utc };
-    // Handed over, seen, ended.
+    // The passes hand the rebuild over, see it in REBUILDING, and end it.
     for _ in 0..3 {
         reconciler.follow().await.expect("a pass");
     }
     assert_eq!(recorder.sent(), allowed("Reconcile", false), "simulated");
 
-    // Another system's AWS JSON face is the real fleet.
+    // The AWS JSON face of another system stands in for the real fleet.
     let other = System::start().await;
     accept(&system, "ws-stopped0001").await;
     let fleet = FleetConfig {
@@ -77,16 +74,12 @@ async fn the_reconciler_may_do_what_it_does_and_nothing_else() {
     assert_eq!(recorder.sent(), allowed("Reconcile", true), "real WorkSpaces");
 }
 
-/// A client of the system's DynamoDB, and what notes its requests.
-fn recorded(system: &System) -> (Recorder, Client) {
+/// A store over the system's DynamoDB, and the recorder of its requests.
+fn recorded(system: &System) -> (Recorder, Store) {
     let config = config(&system.dynamodb);
     let recorder = Recorder { http: aws_http::client(&config), sent: Arc::default() };
-    let client = Client::from_conf(client_config(&config, SharedHttpClient::new(recorder.clone())));
-    (recorder, client)
-}
-
-fn store(client: Client) -> Store {
-    Store::new(client, "workspaces".into(), "rebuilds".into())
+    let store = Store::connect(&config, SharedHttpClient::new(recorder.clone()));
+    (recorder, store)
 }
 
 async fn accept(system: &System, id: &str) {
@@ -96,8 +89,8 @@ async fn accept(system: &System, id: &str) {
     service.rebuild(&id, request).await.expect("accepted");
 }
 
-/// What a function's role allows, without what Lambda itself does in its name: logs and traces.
-/// `fleet` says whether what is for real WorkSpaces only counts too.
+/// Permissions of a function's role, without those that Lambda itself uses for logs and traces.
+/// `fleet` includes those for real WorkSpaces.
 fn allowed(function: &str, fleet: bool) -> Permissions {
     let role = &format!("{function}Role");
     let log = &format!("{function}LogGroup");
@@ -106,7 +99,7 @@ fn allowed(function: &str, fleet: bool) -> Permissions {
     let resources = template["Resources"].as_mapping().expect("resources");
     assert_eq!(name_of(&resources[format!("{function}Function")]["Properties"]["Role"]), *role);
     let properties = &resources[role.as_str()]["Properties"];
-    assert!(properties.get("ManagedPolicyArns").is_none(), "they allow more than is needed");
+    assert!(properties.get("ManagedPolicyArns").is_none(), "managed policies allow too much");
     let inline = list(&properties["Policies"]).iter().map(|policy| &policy["PolicyDocument"]);
     let mut all: Permissions = inline.flat_map(permissions).collect();
     for resource in resources.values() {
@@ -117,7 +110,7 @@ fn allowed(function: &str, fleet: bool) -> Permissions {
                 all.extend(permissions(&properties["PolicyDocument"]));
             }
             "AWS::IAM::Policy" | "AWS::IAM::ManagedPolicy" => {
-                panic!("a policy unseen by this test")
+                panic!("this test reads no separate policies")
             }
             _ => {}
         }
@@ -146,22 +139,22 @@ fn permissions(document: &Value) -> Permissions {
     permissions
 }
 
-/// The items of a list; of one value that stands for a list of it, that value.
+/// The items of a list. IAM also accepts a single value in place of a list.
 fn list(value: &Value) -> &[Value] {
     value.as_sequence().map_or(std::slice::from_ref(value), Vec::as_slice)
 }
 
-/// A text, or the resource that `!Ref X`, `!GetAtt X.Arn` or `!Sub ${X.Arn}/…` means.
+/// A string, or the resource that `!Ref X`, `!GetAtt X.Arn` or `!Sub ${X.Arn}/…` refers to.
 fn name_of(value: &Value) -> String {
     let text = match value {
         Value::Tagged(tagged) => &tagged.value,
         value => value,
     };
-    let text = text.as_str().expect("a text, maybe with a tag");
+    let text = text.as_str().expect("a string, perhaps with a tag");
     text.replace("${", "").replace('}', "").replace(".Arn", "")
 }
 
-/// An HTTP client that notes what permission each request needs.
+/// An HTTP client that records the permission that each request needs.
 #[derive(Clone, Debug)]
 struct Recorder {
     http: SharedHttpClient,
@@ -170,7 +163,7 @@ struct Recorder {
 
 impl Recorder {
     fn sent(&self) -> Permissions {
-        self.sent.lock().expect("no test panics with it").clone()
+        self.sent.lock().expect("no panic").clone()
     }
 }
 
@@ -195,7 +188,7 @@ impl HttpConnector for Recording {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let target = request.headers().get("x-amz-target").expect("AWS JSON");
         let (service, operation) = target.split_once('.').expect("a service and its operation");
-        let body: Json = serde_json::from_slice(request.body().bytes().expect("it is in memory"))
+        let body: Json = serde_json::from_slice(request.body().bytes().expect("a body in memory"))
             .expect("AWS JSON");
         let needed: Vec<(String, String)> = match service {
             "WorkspacesService" => {
@@ -210,7 +203,7 @@ impl HttpConnector for Recording {
                 .map(|resource| (format!("dynamodb:{operation}"), resource))
                 .collect(),
         };
-        self.sent.lock().expect("no test panics with it").extend(needed);
+        self.sent.lock().expect("no panic").extend(needed);
         self.inner.call(request)
     }
 }
@@ -218,7 +211,7 @@ impl HttpConnector for Recording {
 /// This account's WorkSpaces in this region, as [`name_of`] renders them.
 const FLEET: &str = "arn:AWS::Partition:workspaces:AWS::Region:AWS::AccountId:workspace/*";
 
-/// The tables, or indexes of them, that a request to DynamoDB is for.
+/// The tables or indexes that a DynamoDB request uses.
 fn resources(body: &Json) -> Vec<String> {
     let tables = match body.get("RequestItems").and_then(Json::as_object) {
         Some(tables) => tables.keys().map(String::as_str).collect(),

@@ -1,4 +1,4 @@
-//! Which servers are taken for DynamoDB: real TLS, with certificates made for each test.
+//! Which TLS servers the DynamoDB client trusts. Each test makes its own certificates.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ use tokio_rustls::server::TlsStream;
 use crate::system::listen;
 
 #[tokio::test]
-async fn a_private_authority_is_refused_unless_a_bundle_names_it() {
+async fn a_private_authority_is_refused_unless_a_bundle_contains_it() {
     let authority = Authority::new();
     let bundle = authority.bundle("private.pem");
     let url = authority.serve(|_| ()).await;
@@ -46,7 +46,7 @@ async fn an_expired_certificate_is_refused() {
 }
 
 #[tokio::test]
-async fn another_hosts_certificate_is_refused() {
+async fn a_certificate_for_another_host_is_refused() {
     let authority = Authority::new();
     let bundle = authority.bundle("host.pem");
     let another = CertificateParams::new(["dynamodb.example".into()]).expect("a host name");
@@ -55,7 +55,7 @@ async fn another_hosts_certificate_is_refused() {
 }
 
 #[test]
-fn a_bundle_that_cannot_be_used_fails_the_start() {
+fn an_unusable_bundle_prevents_the_start() {
     let file = |name: &str, text: &str| {
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::write(&path, text).expect("a file");
@@ -84,7 +84,7 @@ impl Authority {
         Self { params, key: KeyPair::generate().expect("a key") }
     }
 
-    /// A file with its certificate.
+    /// Writes its certificate to a file; returns the path.
     fn bundle(&self, name: &str) -> String {
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         let certificate = self.params.self_signed(&self.key).expect("a certificate");
@@ -92,7 +92,7 @@ impl Authority {
         path.into_os_string().into_string().expect("UTF-8")
     }
 
-    /// An endpoint with a certificate from it, good for 127.0.0.1 until `change` has changed it.
+    /// Serves an endpoint with a certificate for 127.0.0.1 after `change`; returns the URL.
     async fn serve(&self, change: impl FnOnce(&mut CertificateParams)) -> String {
         let mut leaf = CertificateParams::new(["127.0.0.1".into()]).expect("an address");
         change(&mut leaf);
@@ -116,7 +116,7 @@ impl Authority {
     }
 }
 
-/// TLS over TCP; a client that breaks the handshake off leaves the listener as it was.
+/// TLS over TCP. A failed handshake does not stop the listener.
 struct Tls {
     tcp: TcpListener,
     acceptor: TlsAcceptor,
@@ -128,7 +128,7 @@ impl Listener for Tls {
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
-            let (stream, address) = self.tcp.accept().await.expect("a listener that lives");
+            let (stream, address) = self.tcp.accept().await.expect("a connection");
             if let Ok(stream) = self.acceptor.accept(stream).await {
                 return (stream, address);
             }
@@ -154,14 +154,14 @@ fn config(
     })
 }
 
-/// One request to the endpoint: the reason if it was never sent.
+/// Sends one request to the endpoint; the error says why it was never sent.
 async fn connect(url: &str, variables: &[(&str, &str)]) -> Result<(), String> {
     let config = config(url, variables).expect("a configuration");
-    let once = client_config(&config, aws_http::client(&config)).to_builder();
-    let once = once.retry_config(RetryConfig::disabled()).build();
-    let client = aws_sdk_dynamodb::Client::from_conf(once);
-    // Nothing that happens to it may fail the start.
-    Store::new(client.clone(), "workspaces".into(), "rebuilds".into()).warm_up().await;
+    let once = client_config(&config, aws_http::client(&config));
+    let once = once.retry_config(RetryConfig::disabled());
+    let client = aws_sdk_dynamodb::Client::from_conf(once.clone().build());
+    // A failed warm-up must not prevent the start.
+    Store::new(once, "workspaces".into(), "rebuilds".into()).warm_up().await;
     let Err(error) = client.list_tables().send().await else {
         return Ok(());
     };

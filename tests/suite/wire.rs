@@ -1,5 +1,5 @@
-//! What stands between the API and DynamoDB: it counts each request, and does to it what a test's
-//! script says. The API's own client is on one side, a real DynamoDB API on the other.
+//! A proxy between the API's own client and a real DynamoDB API. It records each request and
+//! applies the faults that a test scripts.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -19,42 +19,40 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::system::listen;
 
-/// What happens to one attempt.
+/// What the wire does with one attempt.
 #[derive(Clone, Copy, Debug)]
 pub enum Attempt {
-    /// It lands and is answered.
+    /// It lands and gets its answer.
     Through,
     /// It lands; the connection is lost before the answer.
     Lost,
     /// It lands; the answer never comes.
     Unanswered,
-    /// It lands; the connection is lost, and no other can be made from then on.
-    LastOne,
+    /// It lands; the connection is lost, and the port closes.
+    LostForGood,
     /// The connection is lost before it lands.
     Cut,
-    /// It doesn't land; the answer has this status and error name.
+    /// It doesn't land; the wire answers with this status and error name.
     Answered(u16, &'static str),
-    /// A `BatchGetItem` lands; its answer has one item, and the other keys as unprocessed.
-    Partly,
-    /// It lands; the answer has this status and error name all the same.
-    Belied(u16, &'static str),
-    /// It lands; the answer is one, and can't be read.
+    /// A `BatchGetItem` lands; its answer has one item and lists the other keys as unprocessed.
+    Partial,
+    /// It lands; the wire replaces the answer with this status and error name.
+    LandedWithError(u16, &'static str),
+    /// It lands; the answer cannot be parsed.
     Garbled,
 }
 
-/// The text of every error that the wire makes up: no answer of the API may repeat it.
+/// Message of every error that the wire makes up. No answer of the API may repeat it.
 pub const SECRET: &str = "arn:aws:dynamodb:us-east-1:000000000000:table/workspaces";
 
-/// One request that came by.
+/// A request that the wire received.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// The DynamoDB operation.
     pub operation: String,
-    /// Its input.
     pub input: Value,
 }
 
-/// The wire.
+/// Carries the API's requests to DynamoDB, records them, and applies a script of faults.
 #[derive(Clone)]
 pub struct Wire {
     /// The endpoint for the API's client.
@@ -67,7 +65,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Starts it in front of a DynamoDB.
+    /// Starts a wire in front of a DynamoDB.
     pub async fn start(upstream: &str) -> Self {
         let (listener, url) = listen().await;
         let wire = Self {
@@ -86,7 +84,7 @@ impl Wire {
                 let wire = serving.clone();
                 connections.spawn(async move {
                     let answer = service_fn(|request| wire.answer(request));
-                    // A lost connection is an error here, and what the script wants.
+                    // A connection that the script loses is an error here.
                     let _ =
                         http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
                 });
@@ -96,24 +94,24 @@ impl Wire {
         wire
     }
 
-    /// What happens to the attempts from now on; the last entry holds for all that follow.
+    /// Sets what happens to the next attempts; the last entry applies to all later ones.
     pub fn script(&self, attempts: &[Attempt]) {
         *self.script.lock().expect("no panic") = attempts.iter().copied().collect();
     }
 
-    /// The requests since this was asked last.
+    /// The requests since the last call.
     pub fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut *self.seen.lock().expect("no panic"))
     }
 
-    /// The operations of those requests.
+    /// The operations of the requests since the last call.
     pub fn operations(&self) -> Vec<String> {
         self.seen().into_iter().map(|seen| seen.operation).collect()
     }
 
-    /// Closes it: each connection, and the port.
+    /// Closes the port and all connections.
     pub async fn close(&self) {
-        let accepting = self.accepting.lock().expect("no panic").take().expect("it is open");
+        let accepting = self.accepting.lock().expect("no panic").take().expect("an open port");
         accepting.abort();
         let _ = accepting.await;
     }
@@ -127,7 +125,7 @@ impl Wire {
         next
     }
 
-    /// `Err` loses the connection.
+    /// `Err` drops the connection.
     async fn answer(&self, request: Request<Incoming>) -> Result<Response, Lost> {
         let (head, body) = request.into_parts();
         let body = to_bytes(Body::new(body), usize::MAX).await.map_err(|_| Lost)?;
@@ -152,22 +150,22 @@ impl Wire {
                 land.await;
                 std::future::pending().await
             }
-            Attempt::LastOne => {
+            Attempt::LostForGood => {
                 land.await;
-                // Takes this very connection with it.
+                // Drops all connections, including this one.
                 let accepting = self.accepting.lock().expect("no panic").take();
-                accepting.expect("it is open").abort();
+                accepting.expect("an open port").abort();
                 std::future::pending().await
             }
-            Attempt::Partly => {
+            Attempt::Partial => {
                 let body =
                     to_bytes(land.await.into_body(), usize::MAX).await.expect("a whole body");
                 let answer = serde_json::from_slice(&body).expect("JSON");
-                Ok(Response::new(Body::from(partly(&input, answer).to_string())))
+                Ok(Response::new(Body::from(partial(&input, answer).to_string())))
             }
             Attempt::Cut => Err(Lost),
             Attempt::Answered(status, name) => Ok(error(status, name)),
-            Attempt::Belied(status, name) => {
+            Attempt::LandedWithError(status, name) => {
                 land.await;
                 Ok(error(status, name))
             }
@@ -179,7 +177,7 @@ impl Wire {
     }
 }
 
-fn partly(input: &Value, mut answer: Value) -> Value {
+fn partial(input: &Value, mut answer: Value) -> Value {
     let mut rest = input["RequestItems"]["workspaces"].clone();
     let items = answer["Responses"]["workspaces"].as_array_mut().expect("items");
     items.truncate(1);

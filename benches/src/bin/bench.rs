@@ -1,9 +1,8 @@
-//! Builds the function and what it is compared with, drives the real bootstraps through a Runtime
-//! API on loopback, in turn, run by run, and prints the tables of benches/README.md.
+//! Builds the function and the programs that it is compared with, drives their real bootstraps in
+//! turn through a Runtime API on loopback, and prints the tables of benches/README.md.
 //!
-//! DynamoDB is a canned answer here, the same for all: `{}` to everything, at once. What is
-//! compared are the functions, so the database must neither vary nor be waited for; and the
-//! answer comes over TLS too, and every new connection is counted.
+//! DynamoDB is a stub that answers every request with `{}` at once, so that the database adds
+//! neither time nor variance to the comparison. It serves HTTP or TLS, and counts new connections.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -21,17 +20,17 @@ use rustls::pki_types::PrivateKeyDer;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Runs of each program; with the medians of this many the ratios hold to about 2 %.
+/// Runs of each program; the ratios of the medians are then accurate to about 2 %.
 const ROUNDS: usize = 41;
-/// Requests of one run: the first, and later ones.
+/// Requests of one run, including the first.
 const REQUESTS: usize = 11;
-/// How long a process may take over one step before its run counts as failed.
+/// How long one step of a process may take before its run counts as failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn main() -> Result<()> {
     let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
     let product = benches.parent().ok_or("benches/ has a parent")?;
-    // Apart, so that neither gets features of the other's dependencies.
+    // Two builds, so that neither package enables features in the dependencies of the other.
     cargo(&["build", "--release", "-p", "rebuild-workspaces", "--bin", "rebuild"], product)?;
     let compared = ["--bin", "hello", "--bin", "idiomatic", "--bin", "warm"];
     cargo(&[&["build", "--release", "-p", "benches"], &compared[..]].concat(), product)?;
@@ -76,11 +75,11 @@ fn main() -> Result<()> {
             programs.push(program);
         }
     } else {
-        println!("(no Python with boto3 here: that comparison is left out)");
+        println!("(skipped the comparison with Python: no Python with boto3)");
     }
 
     for round in 0..=ROUNDS {
-        // Back and forth, so that no program always follows the same one.
+        // Alternate the direction, so that no program always follows the same one.
         let mut turns: Vec<_> = programs.iter_mut().collect();
         if round % 2 == 1 {
             turns.reverse();
@@ -100,7 +99,7 @@ fn main() -> Result<()> {
         let warm = Program::new("warm", &binary("warm"), &dynamodb, None);
         print!("\n{}", instructions(&warm)?);
     } else {
-        println!("\n(no valgrind here: instructions are not counted)");
+        println!("\n(skipped the count of instructions: no valgrind)");
     }
     std::fs::remove_dir_all(bundles)?;
     Ok(())
@@ -114,7 +113,7 @@ fn cargo(arguments: &[&str], directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// One bootstrap with its environment, and what its runs have shown.
+/// A bootstrap with its environment, and the results of its runs.
 struct Program<'a> {
     name: &'static str,
     path: PathBuf,
@@ -124,7 +123,7 @@ struct Program<'a> {
     runs: Vec<Run>,
 }
 
-/// What one run has shown; times from the start of the process or of the request.
+/// The results of one run. Times count from the start of the process or of the request.
 struct Run {
     init: Duration,
     cold: Duration,
@@ -158,7 +157,7 @@ impl<'a> Program<'a> {
             .env("AWS_LAMBDA_LOG_GROUP_NAME", "bench")
             .env("AWS_REGION", "eu-central-1")
             .env("AWS_DEFAULT_REGION", "eu-central-1")
-            // As long as Lambda's: they are signed, and sent, with each request.
+            // As long as in Lambda, because each request is signed with them and sends them.
             .env("AWS_ACCESS_KEY_ID", "ASIAIOSFODNN7EXAMPLE")
             .env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
             .env("AWS_SESSION_TOKEN", "t".repeat(1_000))
@@ -171,15 +170,15 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// Starts the bootstrap, the first event waiting, and sees it through its requests. The
-    /// Runtime API is this thread, on the one connection that a runtime has.
+    /// Starts the bootstrap while the first event waits, and serves all its requests. This thread
+    /// is the Runtime API, and the runtime has only one connection to it.
     fn run(&self) -> Result<Run> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let mut command = Command::new(&self.path);
         self.environment(&mut command, &address.to_string());
         command.args(&self.arguments);
-        // One that never comes must not be waited for: this thread then meets an empty connection.
+        // If the bootstrap never connects, this connection ends the wait for it.
         let (_alive, ended) = mpsc::channel::<()>();
         thread::spawn(move || {
             if ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
@@ -244,14 +243,14 @@ fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
     values[values.len() / 2]
 }
 
-/// The canned DynamoDB.
+/// The DynamoDB stub.
 struct Endpoint {
     url: String,
     connections: Arc<AtomicUsize>,
 }
 
 impl Endpoint {
-    /// Answers in threads that are there before the first connection, and end with the process.
+    /// Starts the threads that answer before the first connection. They end with the process.
     fn start(tls: Option<Arc<rustls::ServerConfig>>) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -263,7 +262,7 @@ impl Endpoint {
             thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
                     count.fetch_add(1, Ordering::SeqCst);
-                    // A client that is killed breaks its connection: nothing to report.
+                    // A killed client breaks its connection, which is not an error.
                     let _ = stream.set_nodelay(true);
                     let _ = match tls.clone().map(rustls::ServerConnection::new) {
                         Some(Ok(session)) => converse(rustls::StreamOwned::new(session, stream)),
@@ -284,7 +283,7 @@ fn converse(stream: impl Read + Write) -> Result<()> {
     }
 }
 
-/// Reads one request, whose path has to end in `path`; its body.
+/// Reads one request, whose path must end in `path`; returns its body.
 fn read_request(stream: &mut impl BufRead, path: &str) -> Result<String> {
     let mut line = String::new();
     stream.read_line(&mut line)?;
@@ -309,7 +308,7 @@ fn read_request(stream: &mut impl BufRead, path: &str) -> Result<String> {
     }
 }
 
-/// Answers with what either API's clients look at.
+/// Answers with the headers that the clients of both APIs need.
 fn answer(stream: &mut impl Write, status: &str, body: &str) -> Result<()> {
     let answer = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.0\r\n\
@@ -384,7 +383,7 @@ fn table(programs: &[Program]) -> Result<String> {
     Ok(table)
 }
 
-/// The cold starts side by side, on a logarithmic axis: Python would leave the others no width.
+/// Draws the cold starts on a logarithmic axis, because Python would dwarf the others.
 fn plot(programs: &[Program]) -> String {
     let (left, width, row) = (230.0, 430.0, 30.0);
     let height = programs.len() as f64 * row + 50.0;
@@ -414,7 +413,7 @@ fn plot(programs: &[Program]) -> String {
     svg + "</svg>\n"
 }
 
-/// Instructions of one warm request, event JSON to response JSON, and where they go.
+/// Counts the instructions of a warm request and of its parts.
 fn instructions(warm: &Program) -> Result<String> {
     let count = |what: &str, times: u64| -> Result<u64> {
         let mut command = Command::new("valgrind");

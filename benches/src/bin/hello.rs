@@ -1,4 +1,4 @@
-//! What nothing costs: a `lambda_http` function that does nothing.
+//! The baseline: a `lambda_http` function that does nothing.
 
 use lambda_http::{Error, Request, run, service_fn, tracing};
 

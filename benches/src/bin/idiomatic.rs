@@ -1,4 +1,4 @@
-//! The set-up the SDK's guide shows: `aws-config`, the default client, one call per request.
+//! The set-up from the guide of the SDK: `aws-config`, the default client, one call per request.
 
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::Client;

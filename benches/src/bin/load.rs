@@ -1,6 +1,6 @@
-//! A sustained load on the local run, by `wrk`: requests a second, p50 and p99 of what is
-//! accepted, refused and looked at. The embedded database shares the machine with all of it, so
-//! the figures say that nothing breaks and nothing piles up, not how fast Lambda is.
+//! A sustained load on the local run by `wrk`: requests a second, p50 and p99 of accepted rebuilds,
+//! refused rebuilds and reads. The embedded database shares the machine, so the figures show that
+//! nothing breaks or piles up, not how fast Lambda is.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
@@ -14,7 +14,7 @@ use rebuild_workspaces::config::Config;
 use rebuild_workspaces::store::client_config;
 
 const THREADS: usize = 2;
-/// WorkSpaces to rebuild for each of `wrk`'s threads: more than it gets through.
+/// WorkSpaces to rebuild for each thread of `wrk`, more than it can rebuild in time.
 const WORKSPACES: usize = 30_000;
 const DURATION: &str = "10s";
 
@@ -70,14 +70,14 @@ async fn measure(local: &mut Child, benches: &Path) -> Result<(), Box<dyn Error>
     Ok(())
 }
 
-/// Puts the WorkSpaces into the table that are to be rebuilt.
+/// Fills the table with the WorkSpaces to rebuild.
 async fn fill(dynamodb: &str) -> Result<(), Box<dyn Error>> {
     let config = Config::from_lookup(|name| match name {
         "AWS_ENDPOINT_URL_DYNAMODB" => Some(dynamodb.to_owned()),
         "AWS_CA_BUNDLE" | "SSL_CERT_FILE" => None,
         _ => Some("local".to_owned()),
     })?;
-    let client = Client::from_conf(client_config(&config, aws_http::client(&config)));
+    let client = Client::from_conf(client_config(&config, aws_http::client(&config)).build());
     let ids: Vec<_> = (0..THREADS)
         .flat_map(|thread| {
             (1..=WORKSPACES).map(move |number| format!("ws-load{thread:02}{number:07}"))

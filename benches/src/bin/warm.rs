@@ -1,7 +1,7 @@
-//! One process, one connection, many requests, to count instructions: `warm function 100` takes
-//! an event's JSON to the response's; `warm lambda_http 100` does so with a function that does
-//! nothing; `warm call 100` makes the function's DynamoDB call and no more; `warm sdk 100` the
-//! same with the SDK as it comes.
+//! Makes many requests in one process over one connection, to count their instructions.
+//! `warm function 100` takes 100 events from JSON to the JSON of the response,
+//! `warm lambda_http 100` does so with a function that does nothing, `warm call 100` makes only the
+//! DynamoDB call of the function, and `warm sdk 100` makes it with the default client of the SDK.
 
 use std::convert::Infallible;
 
@@ -25,9 +25,10 @@ async fn main() -> Result<(), Error> {
     let config = Config::from_env()?;
     let client = match what.as_str() {
         "sdk" => Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await),
-        _ => Client::from_conf(client_config(&config, aws_http::client(&config))),
+        _ => Client::from_conf(client_config(&config, aws_http::client(&config)).build()),
     };
-    let store = Store::new(client.clone(), config.workspaces_table, config.rebuilds_table);
+    let store =
+        Store::new(client.config().to_builder(), config.workspaces_table, config.rebuilds_table);
     store.warm_up().await;
     let service = Service::new(store);
     let event = event()?;

@@ -1,4 +1,4 @@
-//! Many rebuilds at once, at the fleet's pace.
+//! Many open rebuilds at once, with a fleet that limits the rate of calls.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use time::Duration;
 
 use super::world::{Machine, World};
 
-/// That many WorkSpaces, each with an accepted rebuild.
+/// Adds `count` WorkSpaces, each with an accepted rebuild.
 async fn burst(world: &Arc<World>, count: usize, machine: Machine) -> Vec<WorkspaceId> {
     let mut ids = Vec::new();
     for _ in 0..count {
@@ -20,13 +20,13 @@ async fn burst(world: &Arc<World>, count: usize, machine: Machine) -> Vec<Worksp
     ids
 }
 
-/// A pass a minute until nothing is open; gives how many it took.
+/// Runs a pass a minute until nothing is open; returns the number of passes.
 async fn drain(world: &Arc<World>) -> usize {
     for passes in 1..1000 {
         let begin = world.now();
         let pass = world.pass().await;
         let took = world.now() - begin;
-        // The last hand-over may be waiting for its turn when the time is up.
+        // The last hand-over may still wait for the rate limit when the time is up.
         assert!(took < FOLLOW_BUDGET + Duration::seconds(1), "a pass took {took}");
         if pass.open == 0 {
             return passes;
@@ -36,7 +36,7 @@ async fn drain(world: &Arc<World>) -> usize {
     panic!("a rebuild never ended");
 }
 
-/// All succeed, and each was handed over once.
+/// Checks that all rebuilds succeeded and were handed over once.
 fn check(world: &Arc<World>, ids: &[WorkspaceId]) {
     let ends: BTreeMap<_, usize> =
         ids.iter().flat_map(|id| world.check(id, 1)).fold(BTreeMap::new(), |mut ends, end| {
@@ -48,7 +48,7 @@ fn check(world: &Arc<World>, ids: &[WorkspaceId]) {
 }
 
 #[tokio::test]
-async fn a_thousand_drain_at_the_fleets_pace() {
+async fn a_thousand_rebuilds_end_within_the_rate_limit() {
     let world = World::new();
     world.traffic(|traffic| traffic.is_paced = true);
     let machine = Machine { duration: Duration::minutes(12), ..Machine::new() };
@@ -59,7 +59,7 @@ async fn a_thousand_drain_at_the_fleets_pace() {
 }
 
 #[tokio::test]
-async fn half_of_all_calls_are_throttled() {
+async fn rebuilds_succeed_if_half_of_all_calls_are_throttled() {
     let world = World::new();
     world.traffic(|traffic| traffic.is_throttled = true);
     let ids = burst(&world, 60, Machine::new()).await;
@@ -68,9 +68,9 @@ async fn half_of_all_calls_are_throttled() {
     println!("throttled: 60 rebuilds, half of all calls refused: {passes} passes");
 }
 
-/// What is to be handed over does not keep the pass from what runs, nor the other way round.
+/// Neither of the two steps uses up the time of the other.
 #[tokio::test]
-async fn neither_step_takes_all_the_time() {
+async fn a_pass_both_hands_over_and_follows() {
     let world = World::new();
     let running = burst(&world, 100, Machine::new()).await;
     world.pass().await;
@@ -82,6 +82,6 @@ async fn neither_step_takes_all_the_time() {
     assert!(!pass.is_complete, "{pass:?}");
     assert!(pass.handed_over >= 50, "{pass:?}");
     let is_seen = |id| world.rebuild(id).seen_rebuilding_at.is_some();
-    assert!(running.iter().all(is_seen), "all that run were looked at");
+    assert!(running.iter().all(is_seen), "the pass followed all running rebuilds");
     assert!(waiting.iter().filter(|id| world.rebuild(id).started_at.is_some()).count() >= 50);
 }

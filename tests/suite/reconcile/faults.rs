@@ -1,5 +1,5 @@
-//! A fault at every call of every pass, in every way that a call can go wrong, at every length of
-//! the pause until the next pass. Enumerated, not sampled: the number of points is printed.
+//! Every fault at every call of every pass, with every pause until the next pass. The tests
+//! enumerate these points, without sampling, and print their number.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::world::{Answer, Fault, Machine, World};
 const PAUSES: [Duration; 4] =
     [Duration::ZERO, Duration::minutes(1), Duration::minutes(10), Duration::hours(5)];
 
-/// How long after the one before it each pass comes.
+/// The pause before each pass.
 const PASSES: [Duration; 5] = [
     Duration::ZERO,
     Duration::minutes(1),
@@ -21,7 +21,7 @@ const PASSES: [Duration; 5] = [
     Duration::hours(4),
 ];
 
-/// The ways that a call can go wrong. (What the SDK reads twice, it reads.)
+/// The faults of a call. (A retry matters only to a write: a second read changes nothing.)
 fn faults(call: &str) -> &'static [Fault] {
     match call {
         "write item" | "write record" => {
@@ -31,11 +31,11 @@ fn faults(call: &str) -> &'static [Fault] {
     }
 }
 
-/// A WorkSpace whose rebuild has been accepted, before the pass of this number.
+/// A WorkSpace with an accepted rebuild, just before the pass with this number.
 async fn before(number: usize, scenario: &Scenario, world: &Arc<World>) -> WorkspaceId {
     let mut machine = scenario.machine.clone();
     machine.gone_at = scenario.is_gone_after.map(|time| world.now() + time);
-    // The table thinks that it is rebuildable.
+    // The table has a rebuildable state, so that the rebuild is accepted.
     let state = std::mem::replace(&mut machine.state, State::Available);
     let id = world.add(machine);
     world.machine(&id, |machine, _| machine.state = state);
@@ -56,9 +56,9 @@ struct Scenario {
     machine: Machine,
     is_gone_after: Option<Duration>,
     is_foreign: bool,
-    /// How the rebuild must end if the next pass comes within a minute.
+    /// The allowed codes if the next pass comes within a minute.
     soon: &'static [&'static str],
-    /// How else it may end if it comes later.
+    /// More codes that are allowed if it comes later.
     late: &'static [&'static str],
 }
 
@@ -74,7 +74,7 @@ impl Scenario {
         }
     }
 
-    /// Runs all of its points, lets them come to rest, and checks them.
+    /// Runs all points of the scenario until nothing is open, and checks the results.
     async fn enumerate(self) {
         let world = World::new();
         let mut points = Vec::new();
@@ -113,34 +113,34 @@ impl Scenario {
 }
 
 #[tokio::test]
-async fn ordinary() {
+async fn an_ordinary_rebuild_succeeds() {
     Scenario::new("ordinary", &["SUCCEEDED"]).enumerate().await;
 }
 
 #[tokio::test]
-async fn seen_late() {
+async fn a_rebuild_that_shows_late_succeeds() {
     let mut scenario = Scenario::new("REBUILDING is seen late", &["SUCCEEDED"]);
     scenario.machine.lag = Duration::minutes(3);
     scenario.enumerate().await;
 }
 
 #[tokio::test]
-async fn fails() {
+async fn a_failed_rebuild_is_recorded_as_failed() {
     let mut scenario = Scenario::new("the rebuild fails", &["REBUILD_FAILED"]);
     scenario.machine.outcome = State::Error;
     scenario.enumerate().await;
 }
 
 #[tokio::test]
-async fn somebody_else_is_first() {
+async fn a_rebuild_started_by_somebody_else_is_followed() {
     let mut scenario = Scenario::new("somebody else is first", &["SUCCEEDED"]);
     scenario.is_foreign = true;
     scenario.enumerate().await;
 }
 
 #[tokio::test]
-async fn refused() {
-    // Who finds a hand-over that another pass has died over can't know what became of it.
+async fn a_refused_hand_over_is_recorded() {
+    // If a pass dies during a hand-over, the next pass cannot know whether the fleet refused it.
     let ends = &["Refused.Once", "SUCCEEDED", "HANDOVER_UNKNOWN"];
     let mut scenario = Scenario::new("the fleet refuses", ends);
     scenario.machine.answers = vec![Answer::Refuses];
@@ -148,43 +148,43 @@ async fn refused() {
 }
 
 #[tokio::test]
-async fn throttled() {
+async fn a_throttled_hand_over_is_repeated() {
     let mut scenario = Scenario::new("the fleet throttles", &["SUCCEEDED"]);
     scenario.machine.answers = vec![Answer::Throttles];
     scenario.enumerate().await;
 }
 
 #[tokio::test]
-async fn answer_lost() {
+async fn a_hand_over_with_a_lost_answer_succeeds() {
     let mut scenario = Scenario::new("the fleet's answer is lost", &["SUCCEEDED"]);
     scenario.machine.answers = vec![Answer::Loses];
     scenario.enumerate().await;
 }
 
 #[tokio::test]
-async fn vanishes() {
+async fn a_workspace_that_leaves_the_fleet_is_recorded_as_gone() {
     let mut scenario = Scenario::new("the WorkSpace vanishes", &["WORKSPACE_GONE"]);
     scenario.is_gone_after = Some(Duration::minutes(20));
     scenario.enumerate().await;
 }
 
 #[tokio::test]
-async fn never_ends() {
+async fn a_rebuild_that_never_ends_times_out() {
     let mut scenario = Scenario::new("the fleet never leaves REBUILDING", &["TIMED_OUT"]);
     scenario.machine.duration = Duration::days(100);
     scenario.enumerate().await;
 }
 
 #[tokio::test]
-async fn suspended() {
+async fn a_suspended_workspace_ends_in_invalid_state() {
     let mut scenario = Scenario::new("the WorkSpace is suspended", &["INVALID_STATE"]);
     scenario.machine.state = State::Suspended;
     scenario.enumerate().await;
 }
 
 #[tokio::test]
-async fn passing_state() {
-    let mut scenario = Scenario::new("the WorkSpace is updated for long", &["INVALID_STATE"]);
+async fn a_workspace_that_stays_in_updating_ends_in_invalid_state() {
+    let mut scenario = Scenario::new("the WorkSpace stays in UPDATING", &["INVALID_STATE"]);
     scenario.machine.state = State::Updating;
     scenario.enumerate().await;
 }

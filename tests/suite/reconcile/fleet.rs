@@ -1,5 +1,5 @@
-//! The real fleet's client, against the project's own AWS JSON face and against endpoints that
-//! answer what they are told to.
+//! The client of the real fleet, against the project's own AWS JSON face and against endpoints with
+//! fixed answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 
 use crate::system::{Ask, System, config, listen};
 
-/// The WorkSpaces API at this endpoint.
+/// A client of the WorkSpaces API at this endpoint.
 fn amazon(endpoint: &str) -> Amazon {
     let config = config("http://localhost:1");
     let fleet = FleetConfig {
@@ -35,9 +35,8 @@ fn id(text: &str) -> WorkspaceId {
     WorkspaceId::try_from(text.to_owned()).expect("an id")
 }
 
-/// A rebuild that one system hands over to another.
 #[tokio::test]
-async fn one_system_is_the_fleet_of_another() {
+async fn one_system_can_be_the_fleet_of_another() {
     let (front, back) = (System::start().await, System::start().await);
     let id = id("ws-available0001");
     let at = |minutes| move || OffsetDateTime::now_utc() + time::Duration::minutes(minutes);
@@ -67,9 +66,9 @@ async fn one_system_is_the_fleet_of_another() {
 }
 
 #[tokio::test]
-async fn the_table_is_filled_from_the_fleet() {
+async fn sync_copies_the_fleet_into_the_table() {
     let (front, back) = (System::start().await, System::start().await);
-    let there = front.store.workspace(&id("ws-available0001")).await.expect("an answer");
+    let before = front.store.workspace(&id("ws-available0001")).await.expect("an answer");
     front.put("workspaces", json!({ "WorkspaceId": "ws-left00001", "State": "STOPPED" })).await;
     front.put("workspaces", json!({ "WorkspaceId": "ws-available0001", "State": "ERROR" })).await;
     let (store, fleet) = (front.store.clone(), amazon(&back.api));
@@ -77,11 +76,11 @@ async fn the_table_is_filled_from_the_fleet() {
     let pass = pass.expect("a pass");
     assert_eq!((pass.listed, pass.changed, pass.gone, pass.is_complete), (17, 1, 1, true));
     let now = front.store.workspace(&id("ws-available0001")).await.expect("an answer");
-    assert_eq!(now, there);
+    assert_eq!(now, before);
     assert_eq!(front.item("ws-left00001").await["State"], "TERMINATED");
 }
 
-/// What a hand-over came to, as a word.
+/// Short name for the result of a hand-over.
 fn word(result: Result<(), HandOverError>) -> String {
     match result {
         Ok(()) => "taken".to_owned(),
@@ -91,7 +90,7 @@ fn word(result: Result<(), HandOverError>) -> String {
     }
 }
 
-/// An endpoint that answers every call with this; counts the calls.
+/// Serves the same answer to every call; returns the URL and the counter of calls.
 async fn answering(status: u16, body: String) -> (String, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&calls);
@@ -107,7 +106,7 @@ async fn answering(status: u16, body: String) -> (String, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn what_an_answer_says_of_a_hand_over() {
+async fn each_answer_to_a_hand_over_is_classified() {
     let failed = |request: serde_json::Value| json!({ "FailedRequests": [request] }).to_string();
     let error = |name: &str| json!({ "__type": name, "message": "no" }).to_string();
     let rows = [
@@ -132,13 +131,13 @@ async fn what_an_answer_says_of_a_hand_over() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_lost_or_never_made() {
+async fn a_lost_connection_leaves_a_hand_over_unanswered() {
     let (listener, url) = listen().await;
     let connections = tokio::spawn(async move {
         let (connection, _) = listener.accept().await.expect("a connection");
         connection.readable().await.expect("a request");
         drop(connection);
-        // From here on nobody listens.
+        // This also closes the port.
     });
     let fleet = amazon(&url);
     let id = id("ws-available0001");
@@ -147,10 +146,9 @@ async fn a_connection_that_is_lost_or_never_made() {
     assert_eq!(word(fleet.rebuild(&id).await), "not taken");
 }
 
-/// Only a whole answer says that a WorkSpace is not there; a state that this version does not know
-/// is one.
+/// A WorkSpace in a state that this version does not know still exists.
 #[tokio::test]
-async fn what_an_answer_says_of_a_workspace() {
+async fn a_workspace_is_gone_only_if_a_valid_answer_omits_it() {
     let system = System::start().await;
     let workspace = system.store.workspace(&id("ws-available0001")).await.expect("an answer");
     let workspaces = [workspace.expect("it is there")];

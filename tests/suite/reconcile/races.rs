@@ -1,10 +1,10 @@
-//! Two passes at once, and what else may happen meanwhile, at every interleaving of their calls.
+//! Two concurrent passes, and other events meanwhile, in every order of their calls.
 //!
-//! Schedules are enumerated depth first. Two schedules that differ only in the order of
-//! neighbouring calls that can't tell which of them came first (two reads; a call to the fleet and
-//! one to the history) are the same race, and one of them is run: an actor whose turn here was
-//! tried already sleeps until a call comes that it can tell from its own (sleep sets, Godefroid
-//! 1996). The number of schedules run is printed.
+//! The tests enumerate the schedules depth first. Two schedules are equivalent if they differ only
+//! in the order of neighbouring calls that don't affect each other (two reads; a call to the fleet
+//! and one to the history), and only one of them runs: after an actor's turn was tried at a point,
+//! the actor sleeps until a call that affects its own (sleep sets, Godefroid 1996). Each test
+//! prints the number of schedules.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -18,16 +18,16 @@ use time::Duration;
 
 use super::world::{Answer, Fault, Line, Machine, Snapshot, World};
 
-/// What happens beside the passes, once.
+/// Something that happens once during the passes.
 #[derive(Clone, Copy)]
 enum Event {
-    /// A client asks for a rebuild.
+    /// A client requests a rebuild.
     Accept,
-    /// Somebody else has the WorkSpace rebuilt, if it is not being rebuilt.
+    /// Somebody else starts a rebuild, unless one is running.
     ByOthers,
-    /// The fleet shows from now on what it does.
+    /// From now on, the fleet shows REBUILDING without delay.
     Shown,
-    /// The WorkSpace becomes this.
+    /// The WorkSpace changes to this state.
     Becomes(State),
     /// Time passes.
     Time(Duration),
@@ -42,7 +42,7 @@ impl Event {
         }
     }
 
-    /// Lets it happen; says how many rebuilds were accepted.
+    /// Makes the event happen; returns the number of accepted rebuilds.
     async fn happen(self, world: &Arc<World>, id: &WorkspaceId) -> usize {
         match self {
             Self::Accept => return usize::from(world.accept(id).await),
@@ -59,7 +59,7 @@ impl Event {
     }
 }
 
-/// Whether two neighbouring calls of different actors may change places unnoticed.
+/// Whether two neighbouring calls of different actors can swap places without any effect.
 fn commute(one: &str, other: &str) -> bool {
     let ((reads, writes), (other_reads, other_writes)) = (touches(one), touches(other));
     let meet = |some: &[&str], others: &[&str]| some.iter().any(|one| others.contains(one));
@@ -73,11 +73,11 @@ fn touches(call: &str) -> (&'static [&'static str], &'static [&'static str]) {
         "write item" | "accept" => (&[], &["item"]),
         "write record" => (&[], &["history"]),
         "ask fleet" => (&["fleet"], &[]),
-        // The test's fleet looks up which rebuild it is for.
+        // The fake fleet reads the id of the rebuild from the item.
         "hand over" => (&["item"], &["fleet"]),
         "fleet changes" => (&[], &["fleet"]),
         "time passes" => (&[], &["item", "history", "fleet"]),
-        other => panic!("what is {other}?"),
+        other => panic!("unknown call: {other}"),
     }
 }
 
@@ -99,12 +99,12 @@ impl<'a> Pass<'a> {
         pass
     }
 
-    /// The call that it is about to make.
+    /// The next call of the pass.
     fn next(&self) -> Option<&'static str> {
         self.line.waiting().filter(|_| !self.is_over)
     }
 
-    /// Makes that call, and runs on until the next.
+    /// Makes that call and runs up to the next one.
     fn step(&mut self) {
         self.line.go();
         self.run();
@@ -113,16 +113,16 @@ impl<'a> Pass<'a> {
     fn run(&mut self) {
         match self.future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(_) => self.is_over = true,
-            Poll::Pending => assert!(self.line.waiting().is_some(), "it waits for nothing else"),
+            Poll::Pending => assert!(self.line.waiting().is_some(), "it waits for its turn"),
         }
     }
 }
 
-/// All races of two passes and `events` from `begin` on: the WorkSpace of each, and how many
-/// rebuilds of it were accepted. What is open afterwards is put aside.
+/// Runs all schedules of two passes and `events` from `begin`, and parks the WorkSpaces. Returns
+/// the WorkSpace of each schedule, and how many of its rebuilds were accepted.
 async fn race(world: &Arc<World>, begin: &Snapshot, events: &[Event]) -> Vec<(WorkspaceId, usize)> {
     let mut races = Vec::new();
-    // The choices of the schedule that is run: which of how many.
+    // The choices of the current schedule: each with its index and the number of alternatives.
     let mut path: Vec<(usize, usize)> = Vec::new();
     loop {
         let id = world.restore(begin);
@@ -158,7 +158,7 @@ async fn race(world: &Arc<World>, begin: &Snapshot, events: &[Event]) -> Vec<(Wo
             match actor.checked_sub(passes.len()) {
                 None => passes[actor].step(),
                 Some(number) => {
-                    let event = events[number].take().expect("it is open");
+                    let event = events[number].take().expect("an event that has not happened");
                     accepted += event.happen(world, &id).await;
                 }
             }
@@ -179,8 +179,8 @@ async fn race(world: &Arc<World>, begin: &Snapshot, events: &[Event]) -> Vec<(Wo
     }
 }
 
-/// Runs all races of two passes and `events` from each beginning on, lets all come to rest, and
-/// checks them; prints how many there were, and how the records came out.
+/// Runs all schedules of two passes and `events` from each snapshot until nothing is open, and
+/// checks the results. Prints the number of schedules and the codes of the records.
 async fn races(name: &str, world: &Arc<World>, begins: &[Snapshot], events: &[Event]) {
     let mut races = Vec::new();
     for begin in begins {
@@ -196,8 +196,8 @@ async fn races(name: &str, world: &Arc<World>, begins: &[Snapshot], events: &[Ev
     println!("races, {name}: {} schedules, {ends:?}", races.len());
 }
 
-/// A WorkSpace whose rebuild has been accepted, after these passes: how long after the one before
-/// it each comes, and at which call it dies.
+/// A WorkSpace with an accepted rebuild, after these passes: the minutes before each pass, and the
+/// call at which it dies.
 async fn begin(world: &Arc<World>, machine: Machine, passes: &[(i64, Option<usize>)]) -> Snapshot {
     let id = world.add(machine);
     assert!(world.accept(&id).await);
@@ -210,11 +210,11 @@ async fn begin(world: &Arc<World>, machine: Machine, passes: &[(i64, Option<usiz
     snapshot
 }
 
-/// The number of the hand-over among the calls of a pass.
+/// The position of the hand-over among the calls of a pass.
 const HAND_OVER: usize = 6;
 
-/// WorkSpaces whose next two hand-overs meet each of these. (What comes after one that was taken
-/// is refused, if it is not throttled.)
+/// WorkSpaces with each of these answers to the next two hand-overs. (After the fleet has taken
+/// one, it refuses or throttles the next.)
 async fn answering(world: &Arc<World>, passes: &[(i64, Option<usize>)]) -> Vec<Snapshot> {
     use Answer::{Loses, Refuses, Takes, Throttles};
     let mut begins = Vec::new();
@@ -233,21 +233,21 @@ async fn answering(world: &Arc<World>, passes: &[(i64, Option<usize>)]) -> Vec<S
 }
 
 #[tokio::test]
-async fn hand_overs() {
+async fn two_passes_hand_over_once() {
     let world = World::new();
     let begins = answering(&world, &[]).await;
     races("two hand over", &world, &begins, &[]).await;
 }
 
 #[tokio::test]
-async fn hand_overs_again() {
+async fn two_passes_repeat_an_interrupted_hand_over() {
     let world = World::new();
     let begins = answering(&world, &[(0, Some(HAND_OVER))]).await;
     races("two hand over again", &world, &begins, &[]).await;
 }
 
 #[tokio::test]
-async fn hand_over_after_a_lost_answer() {
+async fn two_passes_follow_a_hand_over_with_a_lost_answer() {
     let world = World::new();
     let answers = vec![Answer::Loses];
     let machine = Machine { answers, lag: Duration::minutes(2), ..Machine::new() };
@@ -256,7 +256,7 @@ async fn hand_over_after_a_lost_answer() {
 }
 
 #[tokio::test]
-async fn hand_over_beside_others() {
+async fn two_passes_hand_over_while_somebody_else_rebuilds() {
     let world = World::new();
     let machine = Machine { answers: vec![Answer::Throttles], ..Machine::new() };
     let begins = [begin(&world, machine, &[]).await];
@@ -264,7 +264,7 @@ async fn hand_over_beside_others() {
 }
 
 #[tokio::test]
-async fn hand_over_when_its_time_is_up() {
+async fn two_passes_hand_over_when_the_time_is_up() {
     let world = World::new();
     let begins = [begin(&world, Machine::new(), &[(0, Some(HAND_OVER)), (4, Some(1))]).await];
     let events = [Event::Time(Duration::minutes(2))];
@@ -272,21 +272,21 @@ async fn hand_over_when_its_time_is_up() {
 }
 
 #[tokio::test]
-async fn states_that_change() {
+async fn two_passes_hand_over_while_the_state_changes() {
     let world = World::new();
     let begins = [begin(&world, Machine::new(), &[]).await];
     races("its state changes", &world, &begins, &[Event::Becomes(State::Suspended)]).await;
 }
 
 #[tokio::test]
-async fn first_sight() {
+async fn two_passes_see_rebuilding_for_the_first_time() {
     let world = World::new();
     let begins = [begin(&world, Machine::new(), &[(0, None), (1, Some(1))]).await];
     races("both see it first", &world, &begins, &[Event::Time(Duration::minutes(1))]).await;
 }
 
 #[tokio::test]
-async fn seen_by_one_only() {
+async fn only_one_of_two_passes_sees_rebuilding() {
     let world = World::new();
     let machine = Machine { lag: Duration::minutes(30), ..Machine::new() };
     let begins = [begin(&world, machine, &[(0, None), (5, Some(1))]).await];
@@ -294,23 +294,23 @@ async fn seen_by_one_only() {
 }
 
 #[tokio::test]
-async fn ends() {
+async fn two_passes_end_a_rebuild_and_a_client_requests_another() {
     let world = World::new();
     let machine = Machine { outcome: State::Error, ..Machine::new() };
     let running = begin(&world, machine, &[(0, None), (1, None), (40, Some(1))]).await;
-    // Its end is decided; it is not recorded, or not released.
+    // The end is decided, but the record is missing, or the WorkSpace is not released.
     let mut begins = vec![running];
     for call in [6, 7] {
         let passes = [(0, None), (1, None), (40, Some(call))];
         begins.push(begin(&world, Machine::new(), &passes).await);
     }
-    races("both end it, and it is asked for again", &world, &begins, &[Event::Accept]).await;
+    races("both end it, and a client requests another", &world, &begins, &[Event::Accept]).await;
 }
 
-/// A pass stands still before one of its calls, for each of them, while the others end the rebuild
-/// and begin with the next one; then it goes on with what it knows.
+/// A pass stalls before one of its calls, each in turn, while other passes end the rebuild and
+/// start the next one. Then it continues with what it read before.
 #[tokio::test]
-async fn a_pass_that_stands_still() {
+async fn a_stalled_pass_does_no_harm() {
     let world = World::new();
     let begins = [
         begin(&world, Machine::new(), &[(0, None), (1, Some(1))]).await,
@@ -332,7 +332,7 @@ async fn a_pass_that_stands_still() {
             world.pass_time(Duration::minutes(minutes));
             world.pass().await;
         }
-        assert!(world.accept(&id).await, "the first has ended");
+        assert!(world.accept(&id).await, "the first rebuild has ended");
         world.pass().await;
         while pass.next().is_some() {
             pass.step();
@@ -345,5 +345,5 @@ async fn a_pass_that_stands_still() {
     for (id, accepted) in &races {
         assert_eq!(world.check(id, *accepted), ["SUCCEEDED", "SUCCEEDED"]);
     }
-    println!("races, a pass stands still: {} schedules", races.len());
+    println!("races, a pass stalls: {} schedules", races.len());
 }

@@ -1,5 +1,5 @@
-//! The table learns what the fleet says: what differs is written, what has left is marked, and
-//! nothing that is being rebuilt is touched.
+//! Sync copies the fleet into the table: it writes differences, marks WorkSpaces that have left,
+//! and leaves those with an open rebuild alone.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use time::Duration;
 
 use super::world::{Machine, World};
 
-/// A fleet that can be listed.
+/// A fleet with a fixed listing.
 struct Listing {
     world: Arc<World>,
-    /// Its pages; `None`: there is no answer in its place.
+    /// The pages; `None` is a call without an answer.
     pages: Vec<Option<Vec<Listed>>>,
-    /// What it knows by id beside what it lists.
+    /// WorkSpaces that it describes by id but does not list.
     unlisted: Vec<WorkspaceId>,
-    /// A client asks for a rebuild of these while the fleet is listed.
-    asked_for: Vec<WorkspaceId>,
+    /// A client requests rebuilds of these while sync lists the fleet.
+    requested: Vec<WorkspaceId>,
 }
 
 impl Fleet for Listing {
@@ -40,7 +40,7 @@ impl Fleet for Listing {
     }
 
     async fn list(&self, token: Option<String>) -> Result<(Vec<Listed>, Option<String>), Cause> {
-        for id in &self.asked_for {
+        for id in &self.requested {
             assert!(self.world.accept(id).await);
         }
         let number = token.map_or(0, |token| token.parse().expect("a token of ours"));
@@ -51,7 +51,7 @@ impl Fleet for Listing {
 
 impl Listing {
     fn new(world: &Arc<World>, pages: Vec<Option<Vec<Listed>>>) -> Self {
-        Self { world: Arc::clone(world), pages, unlisted: vec![], asked_for: vec![] }
+        Self { world: Arc::clone(world), pages, unlisted: vec![], requested: vec![] }
     }
 
     async fn sync(self) -> Result<Synced, Fault> {
@@ -71,7 +71,7 @@ fn add<const N: usize>(world: &World) -> [WorkspaceId; N] {
 }
 
 #[tokio::test]
-async fn what_differs_is_written() {
+async fn differences_are_written() {
     let world = World::new();
     let [changed, same] = add(&world);
     let new = WorkspaceId::try_from("ws-new00001".to_owned()).expect("an id");
@@ -90,9 +90,9 @@ async fn what_differs_is_written() {
     }
 }
 
-/// DynamoDB takes no empty string as the key of an index.
+/// DynamoDB rejects an empty string as the key of an index.
 #[tokio::test]
-async fn one_that_cannot_be_written_keeps_none_waiting() {
+async fn a_failed_write_does_not_block_the_others() {
     let world = World::new();
     let [bad, good] = add(&world);
     let mut page = vec![listed(&bad, State::Stopped), listed(&good, State::Stopped)];
@@ -107,7 +107,7 @@ async fn one_that_cannot_be_written_keeps_none_waiting() {
 }
 
 #[tokio::test]
-async fn what_has_left_expires_until_it_comes_back() {
+async fn a_workspace_that_left_expires_unless_it_comes_back() {
     let world = World::new();
     let [there, left, unlisted] = add(&world);
     let page = vec![Some(vec![listed(&there, State::Available)])];
@@ -130,14 +130,14 @@ async fn what_has_left_expires_until_it_comes_back() {
 }
 
 #[tokio::test]
-async fn a_listing_that_is_cut_short_or_empty_removes_nothing() {
+async fn an_incomplete_or_empty_listing_removes_nothing() {
     let world = World::new();
     let [there, elsewhere] = add(&world);
     let page = || Some(vec![listed(&there, State::Available)]);
     assert!(Listing::new(&world, vec![page(), None]).sync().await.is_err());
     let pass = Listing::new(&world, vec![Some(vec![])]).sync().await.expect("a pass");
     assert_eq!(pass, Synced { is_complete: true, ..Synced::default() });
-    // Its time is up after the first page.
+    // The time is up after the first page.
     let fleet = Listing::new(&world, vec![page(), Some(vec![])]);
     let store = world.process(0).0.store;
     let clock = || {
@@ -150,14 +150,14 @@ async fn a_listing_that_is_cut_short_or_empty_removes_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_being_rebuilt_is_not_touched() {
+async fn a_workspace_with_an_open_rebuild_is_left_alone() {
     let world = World::new();
-    // Asked for before the pass, and while it runs; listed, and missing.
+    // Requested before or during the pass; listed or missing.
     let [before, before_missing, during, during_missing, there] = add(&world);
     assert!(world.accept(&before).await && world.accept(&before_missing).await);
     let page = [&before, &during, &there].map(|id| listed(id, State::Stopped));
     let mut fleet = Listing::new(&world, vec![Some(page.into())]);
-    fleet.asked_for = vec![during.clone(), during_missing.clone()];
+    fleet.requested = vec![during.clone(), during_missing.clone()];
     let pass = fleet.sync().await.expect("a pass");
     let expected = Synced { listed: 3, changed: 1, is_complete: true, ..Synced::default() };
     assert_eq!(pass, expected);
@@ -168,9 +168,9 @@ async fn what_is_being_rebuilt_is_not_touched() {
     }
 }
 
-/// The fleet's answer is older than what happened to the item since it was read.
+/// The item has changed since it was read, so the fleet's answer may be outdated.
 #[tokio::test]
-async fn an_answer_that_was_overtaken_changes_nothing() {
+async fn an_outdated_answer_changes_nothing() {
     let world = World::new();
     let [new_state, open, first_rebuild, other_rebuild, new] = add(&world);
     assert!(world.accept(&other_rebuild).await);

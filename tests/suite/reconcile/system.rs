@@ -16,7 +16,7 @@ fn json(answer: &Answer) -> Value {
     serde_json::from_str(&answer.body).expect("JSON")
 }
 
-/// Passes a minute apart, until one more than the rebuild takes; gives the statuses on the way.
+/// Runs passes until the rebuild has ended; returns its statuses and states on the way.
 async fn follow(system: &System, location: &str, id: &str) -> Vec<(Value, Value)> {
     let minutes = Cell::new(0);
     let clock = || OffsetDateTime::now_utc() + time::Duration::minutes(minutes.get());
@@ -45,7 +45,7 @@ async fn post(system: &System, ask: Ask) -> (Value, String) {
 }
 
 #[tokio::test]
-async fn a_rebuild_from_the_request_to_the_record() {
+async fn a_rebuild_succeeds_and_gets_a_record() {
     let system = System::start().await;
     let id = "ws-available0001";
     let (first, location) = post(&system, Ask::rebuild(id).with("idempotency-key", "a")).await;
@@ -65,15 +65,15 @@ async fn a_rebuild_from_the_request_to_the_record() {
     assert!(times.iter().all(Option::is_some) && times.is_sorted(), "{record}");
 
     let (again, _) = post(&system, Ask::rebuild(id).with("idempotency-key", "a")).await;
-    assert_eq!(again, first, "the same key is answered with the first rebuild");
+    assert_eq!(again, first, "the same key gets the first rebuild");
     let (second, _) = post(&system, Ask::rebuild(id)).await;
-    assert_ne!(second["id"], first["id"], "without a key it is another one");
+    assert_ne!(second["id"], first["id"], "a request without a key is a new one");
     let rebuilds = json(&system.send(&Ask::get(&history)).await)["data"]["rebuilds"].take();
     assert_eq!([&rebuilds[0]["id"], &rebuilds[1]["id"]], [&second["id"], &first["id"]]);
 }
 
 #[tokio::test]
-async fn a_rebuild_that_fails() {
+async fn a_failed_rebuild_shows_its_error() {
     let system = System::start().await;
     let id = "ws-stopped0001";
     let (_, location) = post(&system, Ask::rebuild(id)).await;
@@ -90,8 +90,8 @@ async fn a_pass_out_of_time_reads_nothing_more() {
     let system = System::start().await;
     post(&system, Ask::rebuild("ws-available0001")).await;
     system.wire.seen();
-    let (begin, looks) = (OffsetDateTime::now_utc(), Cell::new(0));
-    let clock = || match looks.replace(looks.get() + 1) {
+    let (begin, reads) = (OffsetDateTime::now_utc(), Cell::new(0));
+    let clock = || match reads.replace(reads.get() + 1) {
         0 => begin,
         _ => begin + FOLLOW_BUDGET,
     };

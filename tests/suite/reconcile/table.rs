@@ -1,5 +1,5 @@
-//! What to do next, in every state of the fleet at every stage of a rebuild: the design's table,
-//! row by row.
+//! The next step for every state of the WorkSpace at every stage of a rebuild: the table of the
+//! design, row by row.
 
 use rebuild_workspaces::fleet::FleetState;
 use rebuild_workspaces::rebuild::{Rebuild, Stage, Status};
@@ -23,7 +23,7 @@ fn stages(since: Timestamp) -> [Stage; 5] {
 /// Times on both sides of each limit, in seconds since the stage began.
 const AGES: [i64; 7] = [0, 299, 300, 3599, 3600, 14399, 14400];
 
-/// What to do, as a word: a step's name, or the code of an end.
+/// The expected step: its name, or the code of the end.
 fn expected(stage: Stage, seen: Option<State>, age: i64) -> &'static str {
     use State::{
         AdminMaintenance, Available, Error, Impaired, Maintenance, Pending, Rebooting, Rebuilding,
@@ -85,7 +85,7 @@ fn at(stage: Stage, begin: OffsetDateTime) -> Rebuild {
     rebuild
 }
 
-/// The word for a step, and the state that an end gives the WorkSpace.
+/// Name of a step or code of an end, and the state that the end gives the WorkSpace.
 fn word(step: Step) -> (String, Option<State>) {
     match step {
         Step::Wait => ("wait".to_owned(), None),
@@ -101,7 +101,7 @@ fn word(step: Step) -> (String, Option<State>) {
 }
 
 #[test]
-fn each_state_at_each_stage() {
+fn each_state_has_its_step_at_each_stage() {
     let begin = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
     let states = State::VARIANTS.iter().copied().map(Some).chain([None]);
     for seen in states {
@@ -118,9 +118,8 @@ fn each_state_at_each_stage() {
     }
 }
 
-/// A state that this version has no name for is waited out, as a passing one is.
 #[test]
-fn an_unknown_state() {
+fn an_unknown_state_is_treated_as_a_passing_one() {
     let begin = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
     for (stage, age) in
         stages(begin.into()).into_iter().flat_map(|stage| AGES.map(|age| (stage, age)))

@@ -1,13 +1,12 @@
-//! A world for the reconciler that a test holds in its hand: an embedded DynamoDB, a fleet, and a
-//! clock, with one seam for every call to either. At the seam a call can fail, lose its answer,
-//! end the process, or wait for its turn. Nothing here waits for real time.
+//! A world for the reconciler under the control of a test: an embedded DynamoDB, a fleet and a
+//! clock. Every call to DynamoDB or the fleet goes through a [`Line`], where it can fail, lose its
+//! answer, end the process, or wait for its turn. Nothing here waits for real time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::{pending, poll_fn};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpRequest;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
@@ -34,18 +33,18 @@ use crate::system;
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It fails, and has no effect; in DynamoDB's case, each attempt of it.
+    /// It fails without an effect, and so do the retries of the SDK.
     NotDone,
     /// It has its effect; the answer is lost.
     AnswerLost,
     /// It has its effect, the answer is lost, and the SDK's second attempt is answered. The SDK
-    /// makes none for a hand-over.
+    /// does not retry a hand-over.
     AnswerLostAndRetried,
-    /// The process is gone before the call is made.
+    /// The process dies before it makes the call.
     Died,
 }
 
-/// The way of the calls of one pass: counts them, names them, and has one of them go wrong.
+/// Carries the calls of a pass: counts and names them, makes one fail, and lets passes take turns.
 #[derive(Debug, Default)]
 pub struct Line {
     state: Mutex<LineState>,
@@ -69,7 +68,7 @@ enum Turn {
 
 impl Line {
     fn with<T>(&self, act: impl FnOnce(&mut LineState) -> T) -> T {
-        act(&mut self.state.lock().expect("nobody panicked with it"))
+        act(&mut self.state.lock().expect("unpoisoned"))
     }
 
     /// The calls so far.
@@ -77,7 +76,7 @@ impl Line {
         self.with(|line| line.calls.clone())
     }
 
-    /// From here on each call waits for its turn.
+    /// Makes each later call wait for its turn.
     pub fn take_turns(&self) {
         self.with(|line| line.turn = Some(Turn::Running));
     }
@@ -112,7 +111,7 @@ impl Line {
         .await;
     }
 
-    /// Lets one call through, or not; `act` is its effect. `None`: there is no answer.
+    /// Makes a call with the effect `act`, unless a fault prevents it. `None` means no answer.
     async fn carry<T>(&self, name: &'static str, act: impl Fn() -> T) -> Option<T> {
         self.turn(name).await;
         let fault = self.with(|line| {
@@ -165,11 +164,11 @@ impl HttpConnector for Wire {
                 "UpdateItem" => "write item",
                 "PutItem" => "write record",
                 "Scan" => "read table",
-                other => panic!("the reconciler has no business with {other}"),
+                other => panic!("unexpected call: {other}"),
             };
             match line.carry(name, || answer(&database, &operation, &body)).await {
                 Some(answer) => Ok(answer),
-                None => Err(ConnectorError::io("the test says so".into())),
+                None => Err(ConnectorError::io("injected fault".into())),
             }
         })
     }
@@ -188,7 +187,7 @@ fn answer(database: &Database, operation: &str, body: &[u8]) -> HttpResponse {
         "UpdateItem" => call!(update_item),
         "PutItem" => call!(put_item),
         "Scan" => call!(scan),
-        other => panic!("{other} is not wired"),
+        other => panic!("unexpected call: {other}"),
     }
     .map_or_else(|error| (error.status_code(), error.to_json()), |body| (200, body));
     HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body))
@@ -197,41 +196,39 @@ fn answer(database: &Database, operation: &str, body: &[u8]) -> HttpResponse {
 /// A WorkSpace of the fleet.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// Its state while it is not rebuilt.
+    /// Its state while no rebuild is running.
     pub state: State,
-    /// Since when it is rebuilt.
+    /// When the running rebuild began.
     pub rebuilt_since: Option<OffsetDateTime>,
-    /// What a rebuild makes of it.
+    /// Its state after a rebuild.
     pub outcome: State,
-    /// How long that takes.
+    /// How long a rebuild takes.
     pub duration: Duration,
-    /// How long a rebuild runs before it is to be seen.
+    /// How long a rebuild runs before the fleet shows REBUILDING.
     pub lag: Duration,
     /// When it leaves the fleet.
     pub gone_at: Option<OffsetDateTime>,
-    /// What the coming hand-overs meet, in their order; afterwards [`Answer::Takes`].
+    /// The answers to the next hand-overs, in order; later ones get [`Answer::Takes`].
     pub answers: Vec<Answer>,
     /// The hand-overs that had an effect: for which rebuild, and when.
     pub effects: Vec<(RebuildId, OffsetDateTime)>,
-    /// Whether somebody else has had it rebuilt, too.
+    /// Whether somebody else started a rebuild too.
     pub is_foreign: bool,
 }
 
-/// What a hand-over meets.
+/// How the fleet answers a hand-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The fleet takes it, if it can.
     Takes,
-    /// The fleet throttles it.
     Throttles,
-    /// The fleet refuses it.
     Refuses,
     /// The fleet takes it, and the answer is lost.
     Loses,
 }
 
 impl Machine {
-    /// One that is AVAILABLE, before and after a rebuild of 40 minutes.
+    /// A WorkSpace that is AVAILABLE before and after a rebuild of 40 minutes.
     pub fn new() -> Self {
         Self {
             state: State::Available,
@@ -246,7 +243,7 @@ impl Machine {
         }
     }
 
-    /// Whether it is rebuilt at `now`; a rebuild that is over leaves its outcome.
+    /// Whether a rebuild is running at `now`. Ends a rebuild whose time is over.
     fn is_rebuilt(&mut self, now: OffsetDateTime) -> bool {
         if self.rebuilt_since.is_some_and(|since| now >= since + self.duration) {
             self.rebuilt_since = None;
@@ -255,23 +252,23 @@ impl Machine {
         self.rebuilt_since.is_some()
     }
 
-    /// What the fleet says of it.
+    /// The state that the fleet shows; `None` once the WorkSpace is gone.
     pub fn seen(&mut self, now: OffsetDateTime) -> Option<State> {
         if self.gone_at.is_some_and(|at| now >= at) {
             return None;
         }
-        let is_to_be_seen =
+        let is_visible =
             self.is_rebuilt(now) && self.rebuilt_since.is_some_and(|since| now >= since + self.lag);
-        Some(if is_to_be_seen { State::Rebuilding } else { self.state })
+        Some(if is_visible { State::Rebuilding } else { self.state })
     }
 
-    /// Somebody else has it rebuilt.
+    /// Somebody else starts a rebuild.
     pub fn rebuild_by_others(&mut self, now: OffsetDateTime) {
         self.is_foreign = true;
         self.rebuilt_since = Some(now);
     }
 
-    /// A hand-over for the rebuild `id`.
+    /// Answers the hand-over of the rebuild `id`.
     fn rebuild(&mut self, id: RebuildId, now: OffsetDateTime) -> Result<(), HandOverError> {
         let answer = if self.answers.is_empty() { Answer::Takes } else { self.answers.remove(0) };
         let refusal = |code: &str| Err(HandOverError::Refused { code: code.to_owned() });
@@ -295,7 +292,7 @@ impl Machine {
     }
 }
 
-/// What all share: tables, fleet, clock.
+/// The tables, the fleet and the clock that all processes share.
 pub struct World {
     database: Database,
     now: Mutex<OffsetDateTime>,
@@ -307,10 +304,10 @@ pub struct World {
     count: Mutex<u32>,
 }
 
-/// How the fleet takes calls.
+/// How the fleet limits calls.
 #[derive(Debug, Default)]
 pub struct Traffic {
-    /// It takes 2 a second, 5 at once after a rest; a call that waits lets the clock go on.
+    /// It accepts 2 calls a second, with bursts of 5; a call that has to wait moves the clock.
     pub is_paced: bool,
     /// It throttles half of all calls.
     pub is_throttled: bool,
@@ -318,14 +315,14 @@ pub struct Traffic {
     free_at: Option<OffsetDateTime>,
 }
 
-/// A WorkSpace at a time.
+/// A WorkSpace at a point in time.
 pub struct Snapshot {
     item: Value,
     machine: Machine,
     now: OffsetDateTime,
 }
 
-/// The fleet, as one pass reaches it.
+/// The fleet, as one process reaches it.
 pub struct FakeFleet {
     world: Arc<World>,
     line: Arc<Line>,
@@ -358,7 +355,7 @@ impl Fleet for FakeFleet {
     async fn rebuild(&self, id: &WorkspaceId) -> Result<(), HandOverError> {
         let take = || {
             let rebuild = self.world.rebuild(id);
-            assert!(rebuild.claim_id.is_some(), "the table knew of no hand-over");
+            assert!(rebuild.claim_id.is_some(), "handed over without a claim");
             if self.world.is_throttled() {
                 return Err(HandOverError::NotTaken("throttled".into()));
             }
@@ -373,11 +370,11 @@ impl Fleet for FakeFleet {
     }
 }
 
-/// A reconciler of its own: what one process is.
+/// The reconciler of one process.
 pub type Process = Reconciler<FakeFleet, Box<dyn Fn() -> OffsetDateTime + Send + Sync>>;
 
 impl World {
-    /// An empty one.
+    /// A world without WorkSpaces.
     pub fn new() -> Arc<Self> {
         let (database, _) = dynamodb::open(None).expect("the tables of the template");
         let process = |line: Arc<Line>| (store(database.clone(), Arc::clone(&line)), line);
@@ -393,17 +390,16 @@ impl World {
         })
     }
 
-    /// What time it is.
     pub fn now(&self) -> OffsetDateTime {
         *self.now.lock().expect("unpoisoned")
     }
 
-    /// How the fleet takes calls.
+    /// Changes how the fleet limits calls.
     pub fn traffic(&self, change: impl FnOnce(&mut Traffic)) {
         change(&mut self.traffic.lock().expect("unpoisoned"));
     }
 
-    /// A call arrives at the fleet; says whether it throttles it.
+    /// Counts a call to the fleet; returns whether the fleet throttles it.
     fn is_throttled(&self) -> bool {
         let mut traffic = self.traffic.lock().expect("unpoisoned");
         traffic.calls += 1;
@@ -414,11 +410,11 @@ impl World {
             traffic.free_at = Some(free_at);
             *now = (*now).max(free_at - 5 * INTERVAL);
         }
-        // Half of them, without a period that a pass could fall into step with (Thue-Morse).
+        // Half of them, in an order without a period (Thue-Morse), so that no pass falls into step.
         traffic.is_throttled && traffic.calls.count_ones().is_multiple_of(2)
     }
 
-    /// Lets time pass.
+    /// Moves the clock.
     pub fn pass_time(&self, time: Duration) {
         *self.now.lock().expect("unpoisoned") += time;
     }
@@ -429,13 +425,13 @@ impl World {
         self.put(state, machine)
     }
 
-    /// A WorkSpace with its rebuild, and the time; not its history.
+    /// Saves a WorkSpace, its rebuild and the time, but not its history.
     pub fn snapshot(&self, id: &WorkspaceId) -> Snapshot {
         let machine = self.machine(id, |machine, _| machine.clone());
         Snapshot { item: self.item(id), machine, now: self.now() }
     }
 
-    /// Turns the time back, and adds another WorkSpace that is as the one of the snapshot was.
+    /// Turns the clock back to the snapshot and adds a copy of its WorkSpace.
     pub fn restore(&self, snapshot: &Snapshot) -> WorkspaceId {
         *self.now.lock().expect("unpoisoned") = snapshot.now;
         self.put(snapshot.item.clone(), snapshot.machine.clone())
@@ -455,14 +451,14 @@ impl World {
         self.database.put_item(serde_json::from_value(put).expect("a put")).expect("it is put");
     }
 
-    /// Puts a WorkSpace aside, where no pass meets it.
+    /// Takes a WorkSpace out of the table, out of reach of every pass, until [`World::settle`].
     pub fn park(&self, id: &WorkspaceId) {
         self.parked.lock().expect("unpoisoned").entry(self.now()).or_default().push(self.item(id));
         self.remove(id);
     }
 
-    /// Brings back what was put aside, and lets all that is open end: together, at the time at
-    /// which each was put aside.
+    /// Puts the parked WorkSpaces back into the table, each at the time when it was parked, and
+    /// runs passes until nothing is open.
     pub async fn settle(self: &Arc<Self>) {
         let parked = std::mem::take(&mut *self.parked.lock().expect("unpoisoned"));
         for (time, items) in parked {
@@ -474,14 +470,14 @@ impl World {
         }
     }
 
-    /// Changes the item of a WorkSpace, past everything.
+    /// Changes the item of a WorkSpace directly.
     pub fn edit(&self, id: &WorkspaceId, change: impl FnOnce(&mut Value)) {
         let mut item = self.item(id);
         change(&mut item);
         self.put_item(&item);
     }
 
-    /// Takes a WorkSpace out of the table.
+    /// Removes a WorkSpace from the table.
     pub fn remove(&self, id: &WorkspaceId) {
         let key = json!({ "WorkspaceId": { "S": id.as_str() } });
         let delete = json!({ "TableName": "workspaces", "Key": key });
@@ -495,17 +491,24 @@ impl World {
         *count
     }
 
-    /// Looks at, or changes, a WorkSpace of the fleet.
+    /// Reads or changes a WorkSpace of the fleet.
     pub fn machine<T>(
         &self,
         id: &WorkspaceId,
         act: impl FnOnce(&mut Machine, OffsetDateTime) -> T,
     ) -> T {
         let now = self.now();
-        act(self.machines.lock().expect("unpoisoned").get_mut(id).expect("one of ours"), now)
+        act(
+            self.machines
+                .lock()
+                .expect("unpoisoned")
+                .get_mut(id)
+                .expect("a WorkSpace of the fleet"),
+            now,
+        )
     }
 
-    /// A client asks for a rebuild; says whether it was accepted.
+    /// Requests a rebuild, as a client would; returns whether it was accepted.
     pub async fn accept(&self, id: &WorkspaceId) -> bool {
         self.accepting.accept(id, &self.request()).await.is_ok()
     }
@@ -516,7 +519,7 @@ impl World {
         Rebuild::new(self.now() + Duration::milliseconds(number.into()))
     }
 
-    /// One of two processes, and the line that its calls go through, as good as new.
+    /// One of two processes, with a reset line for its calls.
     pub fn process(self: &Arc<Self>, number: usize) -> (Process, Arc<Line>) {
         let (store, line) = self.processes[number].clone();
         line.with(|line| *line = LineState::default());
@@ -529,7 +532,7 @@ impl World {
         (process, line)
     }
 
-    /// A pass in which this call goes wrong in this way; gives the calls.
+    /// Runs a pass with this fault at this call; returns the calls.
     pub async fn faulty_pass(self: &Arc<Self>, fault: Option<(usize, Fault)>) -> Vec<&'static str> {
         let (process, line) = self.process(0);
         line.with(|line| line.fault = fault);
@@ -543,12 +546,12 @@ impl World {
         line.calls()
     }
 
-    /// A pass in which nothing goes wrong.
+    /// Runs a pass without a fault.
     pub async fn pass(self: &Arc<Self>) -> Followed {
         self.process(0).0.follow().await.expect("a pass without a fault")
     }
 
-    /// Passes, ever more seldom, until nothing is open.
+    /// Runs passes, first at short intervals and then at long ones, until nothing is open.
     pub async fn until_quiet(self: &Arc<Self>) {
         for minutes in [0, 1, 5, 45, 240, 1, 1] {
             self.pass_time(Duration::minutes(minutes));
@@ -586,8 +589,8 @@ impl World {
         items.map(|item| from_attributes(item, None)).collect()
     }
 
-    /// Holds a WorkSpace, once nothing is open, against all that must be true then; `accepted`:
-    /// how many rebuilds of it were. Gives its records' codes (`SUCCEEDED`: no error).
+    /// Checks all invariants of a WorkSpace without an open rebuild; `accepted` is the number of its
+    /// accepted rebuilds. Returns the code of each record, or `SUCCEEDED` if it has none.
     pub fn check(&self, id: &WorkspaceId, accepted: usize) -> Vec<String> {
         let item = self.item(id);
         let records = self.records(id);
@@ -595,16 +598,20 @@ impl World {
         assert!(item.get("OpenRebuild").is_none() && item.get("OpenSince").is_none(), "{item}");
         assert_eq!(records.len(), accepted, "each rebuild has exactly one record: {records:?}");
         let last = records.last().expect("at least one was accepted");
-        assert_eq!(*last, self.rebuild(id), "the record says what the item says");
+        assert_eq!(*last, self.rebuild(id), "the last record equals the rebuild in the item");
         if item["State"]["S"] == "REBUILDING" {
-            assert_eq!(seen, Some(State::Rebuilding), "REBUILDING, and the fleet is not at it");
+            assert_eq!(
+                seen,
+                Some(State::Rebuilding),
+                "REBUILDING, but the fleet is not rebuilding it"
+            );
         }
         let codes = records.iter().map(|record| check_record(record, &machine));
         codes.collect()
     }
 }
 
-/// The record says what the fleet did.
+/// Compares a record with what the fleet did; returns its code.
 fn check_record(record: &Rebuild, machine: &Machine) -> String {
     let effects: Vec<_> = machine.effects.iter().filter(|(id, _)| *id == record.id).collect();
     let context = format!("{record:?}, {machine:?}");
@@ -612,7 +619,7 @@ fn check_record(record: &Rebuild, machine: &Machine) -> String {
     let had_effect = !effects.is_empty();
     let was_rebuilt = had_effect || machine.is_foreign;
     assert!(record.ended_at.is_some() && record.previous_state.is_some(), "{context}");
-    assert!(was_rebuilt || record.started_at.is_none(), "started, by nobody: {context}");
+    assert!(was_rebuilt || record.started_at.is_none(), "started, but never rebuilt: {context}");
     let code = record.error_code.clone().unwrap_or_else(|| record.status.to_string());
     let is_true = match (record.status, code.as_str()) {
         (Status::Succeeded, _) => {
@@ -627,14 +634,14 @@ fn check_record(record: &Rebuild, machine: &Machine) -> String {
         }
         (Status::Failed, "WORKSPACE_GONE") => machine.gone_at.is_some(),
         (Status::Failed, "TIMED_OUT") => was_rebuilt && machine.duration > Duration::hours(4),
-        // What is not known is said to be not known.
+        // These two codes say that the outcome is unknown.
         (Status::Failed, "HANDOVER_UNKNOWN") => record.claimed_at.is_some(),
         (Status::Failed, "NOT_OBSERVED") => was_rebuilt && record.seen_rebuilding_at.is_none(),
         // INVALID_STATE, and the fleet's own codes.
         (Status::Failed, _) => !had_effect,
         (Status::Requested | Status::Started, _) => false,
     };
-    assert!(is_true, "the record is not what the fleet did: {context}");
+    assert!(is_true, "the record contradicts the fleet: {context}");
     code
 }
 
@@ -642,16 +649,13 @@ fn store(database: Database, line: Arc<Line>) -> Store {
     let wire = SharedHttpConnector::new(Wire { database, line });
     let http = http_client_fn(move |_, _| wire.clone());
     let config = client_config(&system::config("http://localhost:1"), http);
-    // A fault is a call's last attempt, without the pauses before it.
-    let config = config
-        .to_builder()
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(TimeoutConfig::disabled())
-        .build();
-    Store::new(Client::from_conf(config), "workspaces".into(), "rebuilds".into())
+    // Without retries, one fault fails the whole call at once.
+    let config =
+        config.retry_config(RetryConfig::disabled()).timeout_config(TimeoutConfig::disabled());
+    Store::new(config, "workspaces".into(), "rebuilds".into())
 }
 
-/// A rebuild from DynamoDB's JSON; all of its attributes are texts.
+/// A rebuild from DynamoDB's JSON; all its attributes are strings.
 fn from_attributes(attributes: &Value, previous_state: Option<&Value>) -> Rebuild {
     let attributes = attributes.as_object().expect("a map").iter();
     let mut plain: serde_json::Map<_, _> = attributes

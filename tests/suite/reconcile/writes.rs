@@ -1,5 +1,5 @@
-//! Each write of the reconciler, against an item that has moved on since it was read: nothing is
-//! written. One row for each condition of each write.
+//! The writes of the reconciler to an item that has changed since it was read: none takes effect.
+//! One row for each condition of each write.
 
 use rebuild_workspaces::error::Fault;
 use rebuild_workspaces::rebuild::{End, Rebuild, Status};
@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::world::{Machine, World};
 
-/// The writes.
 #[derive(Clone, Copy, Debug)]
 enum Write {
     Claim,
@@ -41,19 +40,19 @@ impl Write {
     }
 }
 
-const HAND_OVER_ID: &str = "11111111-1111-4111-8111-111111111111";
+const CLAIM_ID: &str = "11111111-1111-4111-8111-111111111111";
 
 const OTHER_REBUILD: Change = ("Id", "01890000-0000-7000-8000-000000000000");
 const STARTED: Change = ("Status", "STARTED");
 const ENDED: Change = ("Status", "FAILED");
-const HANDED_OVER: Change = ("ClaimId", "22222222-2222-4222-8222-222222222222");
+const OTHER_CLAIM: Change = ("ClaimId", "22222222-2222-4222-8222-222222222222");
 const SEEN: Change = ("SeenRebuildingAt", "2024-01-01T00:00:00Z");
 
-/// An open rebuild as it was read: its status, whether it was handed over.
+/// The rebuild as it was read: its status, and whether it was claimed.
 type Read = (Status, bool);
-/// What has changed in the item since: an attribute of the rebuild, and its value.
+/// A change of the item since then: an attribute of the rebuild, and its new value.
 type Change = (&'static str, &'static str);
-/// A write, what it goes by, and the changes after which it must not be made.
+/// A write, the rebuild that it is based on, and the changes that must prevent it.
 type Row = (Write, Read, &'static [Change]);
 
 const REQUESTED: Read = (Status::Requested, false);
@@ -62,22 +61,22 @@ const RUNNING: Read = (Status::Started, true);
 const OVER: Read = (Status::Succeeded, true);
 
 #[tokio::test]
-async fn nothing_is_written_over_what_has_moved_on() {
+async fn a_write_based_on_an_outdated_read_changes_nothing() {
     let rows: &[Row] = &[
-        (Write::Claim, REQUESTED, &[OTHER_REBUILD, STARTED, ENDED, HANDED_OVER]),
-        (Write::Claim, CLAIMED, &[OTHER_REBUILD, STARTED, ENDED, HANDED_OVER]),
-        (Write::Unclaim, CLAIMED, &[OTHER_REBUILD, STARTED, ENDED, HANDED_OVER]),
+        (Write::Claim, REQUESTED, &[OTHER_REBUILD, STARTED, ENDED, OTHER_CLAIM]),
+        (Write::Claim, CLAIMED, &[OTHER_REBUILD, STARTED, ENDED, OTHER_CLAIM]),
+        (Write::Unclaim, CLAIMED, &[OTHER_REBUILD, STARTED, ENDED, OTHER_CLAIM]),
         (Write::Start, REQUESTED, &[OTHER_REBUILD, STARTED, ENDED]),
         (Write::Start, CLAIMED, &[OTHER_REBUILD, STARTED, ENDED]),
         (Write::NoteSeen, RUNNING, &[OTHER_REBUILD, ENDED, SEEN]),
-        (Write::End, REQUESTED, &[OTHER_REBUILD, STARTED, ENDED, HANDED_OVER]),
-        (Write::End, CLAIMED, &[OTHER_REBUILD, STARTED, ENDED, HANDED_OVER]),
+        (Write::End, REQUESTED, &[OTHER_REBUILD, STARTED, ENDED, OTHER_CLAIM]),
+        (Write::End, CLAIMED, &[OTHER_REBUILD, STARTED, ENDED, OTHER_CLAIM]),
         (Write::End, RUNNING, &[OTHER_REBUILD, ENDED, SEEN]),
         (Write::Release, OVER, &[OTHER_REBUILD, ENDED]),
     ];
     let world = World::new();
     let store = world.process(0).0.store;
-    for (write, (status, is_handed_over), changes) in rows {
+    for (write, (status, is_claimed), changes) in rows {
         for change in [None].into_iter().chain(changes.iter().map(Some)) {
             let id = world.add(Machine::new());
             assert!(world.accept(&id).await);
@@ -85,8 +84,8 @@ async fn nothing_is_written_over_what_has_moved_on() {
                 item["OpenRebuild"] = text(status);
                 let rebuild = &mut item["Rebuild"]["M"];
                 rebuild["Status"] = text(status);
-                if *is_handed_over {
-                    rebuild["ClaimId"] = text(HAND_OVER_ID);
+                if *is_claimed {
+                    rebuild["ClaimId"] = text(CLAIM_ID);
                     rebuild["ClaimedAt"] = text("2024-01-01T00:00:00Z");
                 }
             });
@@ -97,7 +96,7 @@ async fn nothing_is_written_over_what_has_moved_on() {
             let before = world.item(&id);
             let is_written = write.make(&store, &id, &read, world.now().into()).await;
             let is_written = is_written.expect("an answer");
-            let context = format!("{write:?} of {status}, {is_handed_over}, after {change:?}");
+            let context = format!("{write:?} of {status}, {is_claimed}, after {change:?}");
             assert_eq!(is_written, change.is_none(), "{context}");
             assert_eq!(world.item(&id) != before, is_written, "{context}");
         }
