@@ -1,8 +1,8 @@
-//! The HTTP client under the AWS clients: TLS roots, connections, "was it ever sent".
+//! The HTTP client under the AWS clients: TLS roots, connections, and whether a request was sent.
 //!
-//! It decides how long a cold start takes, so it is written by measurement (`benches/`):
+//! It decides how long a cold start takes, so it is tuned by the benchmarks in `benches/`:
 //!
-//! - The public root certificates are compiled in, parsed. Reading the system's bundle took longer
+//! - The public root certificates are compiled in, already parsed. Reading the system's bundle took longer
 //!   than the rest of the start. `AWS_CA_BUNDLE` and `SSL_CERT_FILE` replace them, where set.
 //! - One connector, built once, serves every client and every operation. The SDK builds its own
 //!   anew for each set of timeouts, and a connection opened during init would belong to another

@@ -4,6 +4,7 @@
 //! error is for the client. It is a fixed text with at most a WorkSpace's id in it. The cause of a
 //! fault is for whoever runs the service; it goes to the log only (see [`chain`]).
 
+use crate::rebuild::RebuildId;
 use crate::workspace::{State, WorkspaceId};
 
 /// What caused a fault.
@@ -15,10 +16,12 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 #[error("{0}")]
 pub struct InvalidFormat(pub String);
 
-/// A failure of the service that any operation can meet. Nothing was changed.
+/// A failure of the service that any operation can meet. The request changed nothing. (Writes of the
+/// reconciler return it too, and there it means that the outcome is not known.)
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// DynamoDB throttled the request, or reported a conflict with another one.
+    /// DynamoDB throttled the request or reported a conflict with another one, or another
+    /// environment's clock is ahead of this one's.
     #[error("the service is busy; nothing was changed; try again later")]
     Throttled(#[source] Cause),
     /// DynamoDB could not be reached.
@@ -51,12 +54,15 @@ pub enum RebuildError {
         /// Whether one of its rebuilds is open.
         is_open: bool,
     },
-    /// The write may or may not have landed.
-    #[error("{}", outcome_unknown(*has_key))]
+    /// The last rebuild has ended, and the reconciler is about to release the WorkSpace.
+    #[error("WorkSpace {0} cannot be rebuilt yet: its last rebuild is being recorded; try again")]
+    NotReleased(WorkspaceId),
+    /// An attempt may have landed, or may still land, as this rebuild.
+    #[error("it is not known whether the rebuild was accepted")]
     OutcomeUnknown {
-        /// Whether the client sent a key, so that it can repeat the request safely.
-        has_key: bool,
-        /// The failure of the last attempt.
+        /// The id that the rebuild has if it was accepted.
+        rebuild_id: RebuildId,
+        /// What the last attempt showed.
         source: Cause,
     },
     /// Nothing was changed.
@@ -108,13 +114,4 @@ fn invalid_state(id: &WorkspaceId, state: State, is_open: bool) -> String {
     let allowed = State::REBUILDABLE.map(|state| state.to_string()).join(", ");
     let open = if is_open { ", with a rebuild under way" } else { "" };
     format!("WorkSpace {id} is in state {state}{open}; a rebuild is allowed only from {allowed}")
-}
-
-/// Advice for a client whose rebuild may or may not have been accepted.
-pub(crate) fn outcome_unknown(has_key: bool) -> &'static str {
-    if has_key {
-        "it is not known whether the rebuild was accepted; repeat the request with the same idempotency key"
-    } else {
-        "it is not known whether the rebuild was accepted; check the WorkSpace before you retry"
-    }
 }

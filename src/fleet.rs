@@ -24,7 +24,7 @@ pub trait Fleet {
         &self,
         workspaces: &[Workspace],
         now: Timestamp,
-    ) -> impl Future<Output = Result<HashMap<WorkspaceId, FleetState>, Cause>> + Send;
+    ) -> impl Future<Output = Result<HashMap<WorkspaceId, State>, Cause>> + Send;
 
     /// Hands a rebuild over: one call, never repeated.
     fn rebuild(&self, id: &WorkspaceId) -> impl Future<Output = Result<(), HandOverError>> + Send;
@@ -36,21 +36,12 @@ pub trait Fleet {
     ) -> impl Future<Output = Result<(Vec<Listed>, Option<String>), Cause>> + Send;
 }
 
-/// The state of a WorkSpace, as the fleet reports it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FleetState {
-    /// A state of the API model.
-    Known(State),
-    /// A state that this version does not know.
-    Unknown,
-}
-
 /// A WorkSpace in a listing of the fleet.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the names are the API model's")]
 pub struct Listed {
     pub workspace_id: WorkspaceId,
-    pub state: FleetState,
+    pub state: State,
     pub description: Description,
 }
 

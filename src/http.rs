@@ -39,7 +39,12 @@ pub async fn invoke(
     service: &Service,
     event: LambdaEvent<ApiGatewayProxyRequest>,
 ) -> Result<impl Serialize + use<>, Infallible> {
-    let LambdaEvent { payload, context } = event;
+    let LambdaEvent { mut payload, context } = event;
+    // lambda_http builds a URL from these and panics if it cannot. Nothing here uses them.
+    for name in ["host", "x-forwarded-proto"] {
+        payload.headers.remove(name);
+        payload.multi_value_headers.remove(name);
+    }
     let event = LambdaEvent::new(LambdaRequest::ApiGatewayV1(payload), context);
     let handler = service_fn(async |request| Ok(handle(service, request).await));
     Adapter::from(handler).call(event).await
@@ -66,11 +71,11 @@ async fn handle(service: &Service, request: Request) -> Reply {
         envelope::answer(&mut call).await
     };
     let request_id = call.request_id();
-    call.entry.log(request_id, response.status(), start);
+    call.log_line.log(request_id, response.status(), start);
     Reply(response)
 }
 
-/// An AWS client names an operation, or has a content type of its own.
+/// AWS clients send `x-amz-target`, or a content type of their own.
 fn is_for_aws(call: &Call<'_>) -> bool {
     call.header("x-amz-target").is_some()
         || call.media_type().as_deref() == Some(aws_json::CONTENT_TYPE)
@@ -78,7 +83,7 @@ fn is_for_aws(call: &Call<'_>) -> bool {
 
 /// The log line of one request: what was asked for and what happened, never what was in the body.
 #[derive(Default)]
-struct Entry {
+struct LogLine {
     /// Set once the request is decoded.
     operation: Option<&'static str>,
     workspace_id: Option<WorkspaceId>,
@@ -95,7 +100,7 @@ enum Outcome {
     Failed(Code, Cause),
 }
 
-impl Entry {
+impl LogLine {
     fn decoded(&mut self, operation: &'static str, workspace_id: Option<&WorkspaceId>) {
         self.operation = Some(operation);
         self.workspace_id = workspace_id.cloned();

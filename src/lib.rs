@@ -1,6 +1,6 @@
 //! `RebuildWorkspaces`: the guarded front door to rebuilding Amazon WorkSpaces.
 //!
-//! The way of a request, in the order of the modules:
+//! How a request passes through the modules:
 //!
 //! - [`http`]: an API Gateway event goes to one of two faces, which decodes it, calls the service
 //!   and encodes the result;

@@ -75,6 +75,13 @@ impl IdempotencyKey {
     pub fn from_sdk_invocation(id: &str) -> Result<Self, InvalidFormat> {
         Self::from_client(id).map(|key| Self(format!("sdk: {key}")))
     }
+
+    /// The key of a request whose client sent none: the API's id of the request, so that a
+    /// duplicated event is recognised.
+    #[must_use]
+    pub fn from_api_request(id: &str) -> Self {
+        Self(format!("request: {id}"))
+    }
 }
 
 impl From<RebuildId> for IdempotencyKey {
@@ -123,6 +130,9 @@ pub enum Status {
     Succeeded,
     /// Ended badly, or nobody knows how; the error code says which.
     Failed,
+    /// A status that this version does not know. The reconciler leaves such a rebuild alone.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A rebuild of one WorkSpace: who requested it, when and why, and what happened to it.
@@ -134,7 +144,7 @@ pub struct Rebuild {
     pub id: RebuildId,
     pub created_at: Timestamp,
     pub status: Status,
-    /// The client's key; without one, the rebuild's own id.
+    /// The client's key; without one, the key of the API's request.
     pub idempotency_key: IdempotencyKey,
     /// IAM ARN of the caller, if the API knows it.
     pub requested_by: Option<String>,
@@ -202,13 +212,20 @@ impl Rebuild {
                 }
             }
             Status::Succeeded | Status::Failed => Stage::Ended,
+            Status::Unknown => Stage::Unknown,
         }
     }
 
     /// Whether the rebuild has yet to end.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.stage() != Stage::Ended
+        match self.stage() {
+            Stage::Requested
+            | Stage::Claimed { .. }
+            | Stage::Started { .. }
+            | Stage::Seen { .. } => true,
+            Stage::Ended | Stage::Unknown => false,
+        }
     }
 }
 
@@ -255,6 +272,8 @@ pub enum Stage {
     },
     /// Decided. The record may still have to be written, and the WorkSpace released.
     Ended,
+    /// Written by a newer version.
+    Unknown,
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Brings accepted rebuilds to their end, and the table in step with the fleet.
 //!
 //! Level-triggered, like a Kubernetes controller: a pass looks at what is open and moves each
-//! rebuild one step on. It keeps nothing in memory, and every write is conditional on what the
-//! pass read, so passes may overlap or die anywhere: the next one starts from what it finds.
+//! rebuild one step on. It keeps nothing in memory, and every write to an item is conditional on
+//! what the pass read, so passes may overlap or die anywhere: the next one starts from what it finds.
 //! [`next_step`] decides what to do; it is pure.
 
 mod step;
@@ -14,7 +14,7 @@ use tracing::{error, info};
 pub use self::step::{Step, next_step};
 pub use self::sync::{SYNC_BUDGET, Synced};
 use crate::error::{Fault, chain};
-use crate::fleet::{Fleet, FleetState, HandOverError, IDS_PER_CALL};
+use crate::fleet::{Fleet, HandOverError, IDS_PER_CALL};
 use crate::rebuild::{End, Failure, Rebuild, Status};
 use crate::store::Store;
 use crate::store::reconcile::Open;
@@ -117,7 +117,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         let states = match self.fleet.describe(&workspaces, self.now()).await {
             Ok(states) => states,
             Err(error) => {
-                error!(error = %chain(&*error), "the fleet was not asked");
+                error!(error = %chain(&*error), "could not read states from the fleet");
                 pass.failures += 1;
                 return;
             }
@@ -137,7 +137,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
     async fn follow_one(
         &self,
         workspace: Workspace,
-        reported: Option<FleetState>,
+        reported: Option<State>,
         pass: &mut Followed,
     ) -> Result<(), Fault> {
         let Some(rebuild) = &workspace.rebuild else {
@@ -172,7 +172,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
                 pass.handed_over += 1;
                 self.start(id, &claimed, false, pass).await
             }
-            // A first call that failed proves that no call had an effect. A repeated one does not.
+            // The failure of a repeated call proves nothing about the first one.
             Err(HandOverError::NotTaken(_)) if is_first => {
                 self.store.unclaim(id, &claimed).await.map(drop)
             }
@@ -180,7 +180,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
                 self.handle_refusal(workspace, &claimed, code, pass).await
             }
             Err(error @ (HandOverError::NotTaken(_) | HandOverError::Refused { .. })) => {
-                info!(workspace_id = id.as_str(), error = %chain(&error), "not handed over again");
+                info!(workspace_id = id.as_str(), error = %chain(&error), "the repeated hand-over failed; the outcome of the first one stays unknown");
                 Ok(())
             }
             Err(error @ HandOverError::NoAnswer(_)) => Err(Fault::Internal(error.into())),
@@ -198,13 +198,13 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         let id = &workspace.workspace_id;
         let states = self.fleet.describe(std::slice::from_ref(workspace), self.now()).await;
         match states.map_err(Fault::Internal)?.get(id) {
-            Some(FleetState::Known(State::Rebuilding)) => self.start(id, rebuild, true, pass).await,
-            Some(FleetState::Known(state)) => {
+            Some(State::Rebuilding) => self.start(id, rebuild, true, pass).await,
+            // The next pass looks again.
+            Some(State::Unknown) | None => Ok(()),
+            Some(state) => {
                 let failure = Some(Failure::Refused(code));
                 self.end(id, rebuild, &End { failure, state: *state }, pass).await
             }
-            // The next pass looks again.
-            Some(FleetState::Unknown) | None => Ok(()),
         }
     }
 

@@ -2,9 +2,13 @@
 //!
 //! Each has an output and an error of its own.
 
+use std::cmp::Reverse;
+
 use time::OffsetDateTime;
 
-use crate::error::{DescribeRebuildError, ListWorkspacesError, RebuildError, WorkspaceError};
+use crate::error::{
+    DescribeRebuildError, Fault, ListWorkspacesError, RebuildError, WorkspaceError,
+};
 use crate::rebuild::{Accepted, IdempotencyKey, Reason, Rebuild, RebuildId};
 use crate::store::Store;
 use crate::workspace::{Filter, Page, Workspace, WorkspaceId};
@@ -56,8 +60,10 @@ impl Service {
         // The id is made once, so the SDK's own retries of the write carry the same id and
         // recognise each other.
         let new = Rebuild::new(OffsetDateTime::now_utc());
+        let api_request = request.caller.request_id.as_deref();
+        let api_key = api_request.map(IdempotencyKey::from_api_request);
         let rebuild = Rebuild {
-            idempotency_key: request.idempotency_key.unwrap_or_else(|| new.id.into()),
+            idempotency_key: request.idempotency_key.or(api_key).unwrap_or_else(|| new.id.into()),
             requested_by: request.caller.arn,
             source_ip: request.caller.source_ip,
             request_id: request.caller.request_id,
@@ -122,21 +128,34 @@ impl Service {
         // The WorkSpace is read first: a rebuild that ends in between is then read twice, never
         // missed.
         let workspace = self.store.workspace(workspace_id).await?;
-        let (records, mut has_more) = self.store.records(workspace_id, before, limit).await?;
-        if workspace.is_none() && before.is_none() && records.is_empty() {
+        let (mut items, mut has_more) = self.store.records(workspace_id, before, limit).await?;
+        if workspace.is_none()
+            && items.is_empty()
+            && !self.has_history(workspace_id, before).await?
+        {
             return Err(WorkspaceError::NotFound(workspace_id.clone()));
         }
+        // Merged by id, since clocks may differ: the latest rebuild need not have the highest id.
         let latest = workspace.and_then(|workspace| workspace.rebuild);
-        let newest = latest.filter(|latest| before.is_none_or(|before| latest.id < before));
-        let mut items: Vec<Rebuild> = newest.into_iter().collect();
-        for record in records {
-            if items.iter().all(|item| item.id != record.id) {
-                items.push(record);
-            }
-        }
+        items.extend(latest.filter(|latest| before.is_none_or(|before| latest.id < before)));
+        items.sort_by_key(|rebuild| Reverse(rebuild.id));
+        items.dedup_by_key(|rebuild| rebuild.id);
         has_more |= items.len() > limit.into();
         items.truncate(limit.into());
         let next_token = items.last().filter(|_| has_more).map(|last| last.id.to_string());
         Ok(Page { items, next_token })
+    }
+
+    /// Whether an empty page after `before` is the end of a list, rather than of no WorkSpace.
+    async fn has_history(
+        &self,
+        workspace_id: &WorkspaceId,
+        before: Option<RebuildId>,
+    ) -> Result<bool, Fault> {
+        if before.is_none() {
+            return Ok(false);
+        }
+        let (records, _) = self.store.records(workspace_id, None, 1).await?;
+        Ok(!records.is_empty())
     }
 }

@@ -1,7 +1,7 @@
 //! DynamoDB: every request, and what an item looks like. No other module knows either.
 //!
-//! All concurrency control is in the conditions of the writes. There is no transaction, and no
-//! read before a write.
+//! All concurrency control is in the conditions of the writes. There are no transactions. Accepting
+//! a rebuild needs no read; the reconciler's writes are conditional on what it has read.
 
 mod fault;
 mod item;
@@ -9,6 +9,7 @@ mod list;
 pub mod reconcile;
 mod sync;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -17,31 +18,33 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{
     BehaviorVersion, Builder, IdentityCache, SharedHttpClient, StalledStreamProtectionConfig,
 };
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure as OnFailure};
 
-use self::fault::{NoteAmbiguity, condition_failure, fault, note_ambiguity};
-use self::item::{string, to_item, to_workspace, workspace_key};
+use self::fault::{IS_AMBIGUOUS, NoteAmbiguity, condition_failure, fault};
+use self::item::{Item, string, to_item, to_workspace, workspace_key};
 use crate::config::Config;
-use crate::error::RebuildError;
-use crate::rebuild::{Accepted, IdempotencyKey, Rebuild, Status};
-use crate::workspace::{State, Workspace, WorkspaceId};
+use crate::error::{Fault, RebuildError};
+use crate::rebuild::{Accepted, Rebuild, Status};
+use crate::workspace::{State, WorkspaceId};
 
-/// What the accepting write changes …
+/// The changes of the accepting write.
 pub const ACCEPT: &str = "SET PreviousState = #State, \
     #State = :rebuilding, \
     #Rebuild = :rebuild, \
     OpenRebuild = :requested, \
     OpenSince = :now";
 
-/// … and when: the state allows a rebuild, no rebuild is open, and the key is new.
+/// The condition of the accepting write: the state allows a rebuild, no rebuild is open, and the key
+/// is new. Ids grow with time, so the last clause refuses a delayed attempt that arrives after a
+/// newer rebuild.
 pub const ACCEPT_CONDITION: &str = "#State IN (:available, :error, :unhealthy, :stopped, :rebooting) \
     AND attribute_not_exists(OpenRebuild) \
-    AND (attribute_not_exists(#Rebuild.IdempotencyKey) OR #Rebuild.IdempotencyKey <> :key)";
+    AND (attribute_not_exists(#Rebuild.IdempotencyKey) OR #Rebuild.IdempotencyKey <> :key) \
+    AND (attribute_not_exists(#Rebuild.Id) OR #Rebuild.Id < :id)";
 
 /// The placeholders of [`State::REBUILDABLE`] in [`ACCEPT_CONDITION`], in the same order.
-const REBUILDABLE: [&str; 5] = [":available", ":error", ":unhealthy", ":stopped", ":rebooting"];
+const STATE_PLACEHOLDERS: [&str; 5] =
+    [":available", ":error", ":unhealthy", ":stopped", ":rebooting"];
 
 /// The two tables.
 #[derive(Clone, Debug)]
@@ -106,24 +109,28 @@ impl Store {
             .expression_attribute_values(":requested", string(Status::Requested))
             .expression_attribute_values(":now", string(rebuild.created_at))
             .expression_attribute_values(":key", string(&rebuild.idempotency_key))
+            .expression_attribute_values(":id", string(rebuild.id))
             .return_values_on_condition_check_failure(OnFailure::AllOld);
-        for (name, state) in REBUILDABLE.into_iter().zip(State::REBUILDABLE) {
+        for (name, state) in STATE_PLACEHOLDERS.into_iter().zip(State::REBUILDABLE) {
             request = request.expression_attribute_values(name, string(state));
         }
-        let (Err(error), is_ambiguous) = note_ambiguity(async || request.send().await).await else {
+        let noted = async { (request.send().await, IS_AMBIGUOUS.with(Cell::get)) };
+        let sent = IS_AMBIGUOUS.scope(Cell::new(false), noted).await;
+        let (Err(error), is_ambiguous) = sent else {
             return Ok(Accepted::first(rebuild));
         };
-        match condition_failure(&error).map(|failure| failure.item.clone()) {
-            Some(Some(item)) => match to_workspace(item) {
-                Ok(workspace) => judge(workspace, rebuild),
-                Err(_) if is_ambiguous => Err(outcome_unknown(error, rebuild)),
-                Err(unreadable) => Err(unreadable.into()),
-            },
-            _ if is_ambiguous => Err(outcome_unknown(error, rebuild)),
-            // There was no item.
-            Some(None) => Err(RebuildError::WorkspaceNotFound(id.clone())),
+        let refused = match condition_failure(&error) {
+            Some(failure) => judge(id, failure.item.clone(), rebuild),
             None => Err(fault(error).into()),
-        }
+        };
+        // An earlier attempt may still land, whatever this one met.
+        refused.map_err(|refusal| {
+            if is_ambiguous {
+                RebuildError::OutcomeUnknown { rebuild_id: rebuild.id, source: refusal.into() }
+            } else {
+                refusal
+            }
+        })
     }
 }
 
@@ -156,22 +163,35 @@ pub fn client_config(config: &Config, http: SharedHttpClient) -> Builder {
 }
 
 /// What the item that failed the condition says about `rebuild`.
-fn judge(item: Workspace, rebuild: &Rebuild) -> Result<Accepted, RebuildError> {
-    match item.rebuild {
+fn judge(
+    id: &WorkspaceId,
+    item: Option<Item>,
+    rebuild: &Rebuild,
+) -> Result<Accepted, RebuildError> {
+    let Some(item) = item else {
+        return Err(RebuildError::WorkspaceNotFound(id.clone()));
+    };
+    let workspace = to_workspace(item)?;
+    match &workspace.rebuild {
         // An earlier attempt landed, and its answer was lost.
-        Some(current) if current.id == rebuild.id => Ok(Accepted::first(rebuild)),
+        Some(current) if current.id == rebuild.id => return Ok(Accepted::first(rebuild)),
         Some(current) if current.idempotency_key == rebuild.idempotency_key => {
-            Ok(Accepted::replay(&current))
+            return Ok(Accepted::replay(current));
         }
-        Some(_) | None => Err(RebuildError::InvalidState {
-            workspace_id: item.workspace_id,
-            state: item.state,
-            is_open: item.has_open_rebuild,
-        }),
+        Some(_) | None => {}
     }
-}
-
-fn outcome_unknown(error: SdkError<UpdateItemError>, rebuild: &Rebuild) -> RebuildError {
-    let has_key = rebuild.idempotency_key != IdempotencyKey::from(rebuild.id);
-    RebuildError::OutcomeUnknown { has_key, source: error.into() }
+    Err(match (workspace.state.is_rebuildable(), workspace.has_open_rebuild) {
+        (true, false) => match workspace.rebuild {
+            Some(current) if current.id > rebuild.id => {
+                Fault::Throttled("the last rebuild has a later id: a clock is ahead".into()).into()
+            }
+            Some(_) | None => Fault::internal("no clause explains the failed condition").into(),
+        },
+        (true, true) => RebuildError::NotReleased(workspace.workspace_id),
+        (false, is_open) => RebuildError::InvalidState {
+            workspace_id: workspace.workspace_id,
+            state: workspace.state,
+            is_open,
+        },
+    })
 }

@@ -67,6 +67,9 @@ pub enum State {
     Stopping,
     Stopped,
     Error,
+    /// A state that this version does not know. It allows no rebuild.
+    #[serde(other)]
+    Unknown,
 }
 
 impl State {
@@ -94,7 +97,7 @@ pub struct Workspace {
     pub has_open_rebuild: bool,
     /// The fleet no longer has it; its item will expire.
     pub has_left_fleet: bool,
-    /// What `DescribeWorkspaces` shows besides.
+    /// The other fields of `DescribeWorkspaces`.
     pub description: Description,
 }
 
@@ -202,7 +205,7 @@ mod tests {
 
     #[test]
     fn five_of_the_models_states_allow_a_rebuild() {
-        assert_eq!(State::VARIANTS.len(), 17);
+        assert_eq!(State::VARIANTS.len(), 17 + 1, "and Unknown");
         let rebuildable = State::VARIANTS.iter().filter(|state| state.is_rebuildable());
         let names: Vec<_> = rebuildable.map(ToString::to_string).collect();
         assert_eq!(names, ["AVAILABLE", "UNHEALTHY", "REBOOTING", "STOPPED", "ERROR"]);

@@ -38,6 +38,7 @@ pub fn update_item(client: &Client) -> UpdateItemFluentBuilder {
         (":requested", "REQUESTED"),
         (":now", "2025-01-01T00:00:00Z"),
         (":key", "4711"),
+        (":id", "019ab0c1-7d1e-7c3a-9a57-0d8b5f1c2e3f"),
         (":available", "AVAILABLE"),
         (":error", "ERROR"),
         (":unhealthy", "UNHEALTHY"),

@@ -1,55 +1,78 @@
 //! API Gateway on a laptop: each HTTP request becomes an event of a REST API and goes through the
 //! same decoding and encoding as in Lambda.
 
+use std::convert::Infallible;
+use std::error::Error;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
+use axum::serve::Listener;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http_body_util::LengthLimitError;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use lambda_http::{Context, LambdaEvent};
 use rebuild_workspaces::http;
 use rebuild_workspaces::service::Service;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 /// The largest body that API Gateway accepts, in bytes.
 const PAYLOAD_LIMIT: usize = 10 * 1024 * 1024;
+/// How long a client may take to send the head of a request, and how long to send its body.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves the function on a bound listener, until `shutdown`.
-///
-/// # Errors
-/// The listener failed.
-pub async fn serve(
-    listener: TcpListener,
-    service: Service,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let app = Router::new().fallback(answer).with_state(service);
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(shutdown)
-        .await
+/// Serves the function on a bound listener, for ever.
+pub async fn serve(mut listener: TcpListener, service: Service, read_timeout: Duration) {
+    loop {
+        let (stream, client) = Listener::accept(&mut listener).await;
+        let service = service.clone();
+        let answer = service_fn(move |request| {
+            let answer = answer(service.clone(), client, request, read_timeout);
+            async { Ok::<_, Infallible>(answer.await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(read_timeout)
+            .serve_connection(TokioIo::new(stream), answer);
+        // A connection that a client breaks off is no event worth reporting.
+        tokio::spawn(async { drop(connection.await) });
+    }
 }
 
 async fn answer(
-    State(service): State<Service>,
-    ConnectInfo(client): ConnectInfo<SocketAddr>,
-    request: Request,
+    service: Service,
+    client: SocketAddr,
+    request: Request<Incoming>,
+    read_timeout: Duration,
 ) -> Response {
-    let (head, body) = request.into_parts();
-    // API Gateway never sends an event with such a host, and lambda_http panics on it.
-    if !head.headers.get_all(header::HOST).iter().all(is_host) {
+    let refused = |status| {
         let message = "Invalid request parameters: API Gateway could not take the request";
-        return gateway_error(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message);
-    }
-    let Ok(body) = to_bytes(body, PAYLOAD_LIMIT).await else {
-        let message = "the body is larger than 16 KiB";
-        return gateway_error(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message);
+        gateway_error(status, "VALIDATION_ERROR", message)
     };
-    let event = event(&head, &String::from_utf8_lossy(&body), client);
-    to_http(&invoke(service, event.to_string()).await)
+    let (head, body) = request.into_parts();
+    if !has_host(&head) {
+        return refused(StatusCode::BAD_REQUEST);
+    }
+    let body = match timeout(read_timeout, to_bytes(Body::new(body), PAYLOAD_LIMIT)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) => {
+            let message = "the body is larger than 16 KiB";
+            return gateway_error(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message);
+        }
+        Ok(Err(_)) => return refused(StatusCode::BAD_REQUEST),
+        Err(_) => return refused(StatusCode::REQUEST_TIMEOUT),
+    };
+    to_http(&invoke(service, event(&head, &body, client).to_string()).await)
 }
 
 /// Invokes the function with an event. Event and response are JSON, as in the Lambda runtime.
@@ -60,6 +83,16 @@ pub async fn invoke(service: Service, event: String) -> Value {
     let event = serde_json::from_str(&event).expect("a REST event");
     let Ok(answer) = http::invoke(&service, LambdaEvent::new(event, Context::default())).await;
     serde_json::to_value(answer).expect("a Lambda response is JSON")
+}
+
+/// HTTP/1.1 wants exactly one host, and API Gateway a valid one.
+fn has_host(head: &Parts) -> bool {
+    let hosts: Vec<_> = head.headers.get_all(header::HOST).iter().collect();
+    match hosts[..] {
+        [] => head.version < Version::HTTP_11,
+        [host] => is_host(host),
+        _ => false,
+    }
 }
 
 fn is_host(value: &HeaderValue) -> bool {
@@ -75,9 +108,17 @@ fn is_host(value: &HeaderValue) -> bool {
 }
 
 /// The event of a request to a regional REST API behind a custom domain, without a base path.
-fn event(head: &axum::http::request::Parts, body: &str, client: SocketAddr) -> Value {
+fn event(head: &Parts, body: &[u8], client: SocketAddr) -> Value {
     let path = head.uri.path();
-    let proxy = path.trim_matches('/');
+    let is_root = path == "/";
+    // A path of slashes only is not the root.
+    let proxy = path.strip_prefix('/').unwrap_or(path);
+    let proxy = proxy.strip_suffix('/').filter(|proxy| !proxy.is_empty()).unwrap_or(proxy);
+    // A JSON text cannot hold other bytes.
+    let (text, is_base64) = match std::str::from_utf8(body) {
+        Ok(text) => (text.to_owned(), false),
+        Err(_) => (BASE64.encode(body), true),
+    };
     let query: Vec<(String, String)> = axum::extract::Query::try_from_uri(&head.uri)
         .map(|axum::extract::Query(query)| query)
         .unwrap_or_default();
@@ -88,14 +129,14 @@ fn event(head: &axum::http::request::Parts, body: &str, client: SocketAddr) -> V
     }
     let (headers, header_values) = headers(&head.headers);
     json!({
-        "resource": if proxy.is_empty() { "/" } else { "/{proxy+}" },
+        "resource": if is_root { "/" } else { "/{proxy+}" },
         "path": path,
         "httpMethod": head.method.as_str(),
         "headers": headers,
         "multiValueHeaders": header_values,
         "queryStringParameters": last_values(&query_values),
         "multiValueQueryStringParameters": query_values,
-        "pathParameters": if proxy.is_empty() { Value::Null } else { json!({ "proxy": proxy }) },
+        "pathParameters": if is_root { Value::Null } else { json!({ "proxy": proxy }) },
         "stageVariables": null,
         "requestContext": {
             "accountId": "000000000000",
@@ -109,8 +150,8 @@ fn event(head: &axum::http::request::Parts, body: &str, client: SocketAddr) -> V
                 "userArn": "arn:aws:iam::000000000000:user/local",
             },
         },
-        "body": if body.is_empty() { Value::Null } else { body.into() },
-        "isBase64Encoded": false,
+        "body": if text.is_empty() { Value::Null } else { text.into() },
+        "isBase64Encoded": is_base64,
     })
 }
 

@@ -91,7 +91,7 @@ async fn run(options: Options) -> Result<(), Error> {
         let _ = tokio::signal::ctrl_c().await;
     };
     tokio::select! {
-        served = gateway::serve(api, Service::new(store), std::future::pending()) => served?,
+        () = gateway::serve(api, Service::new(store), gateway::READ_TIMEOUT) => {}
         () = interrupted => println!("\nStopped."),
     }
     Ok(())
@@ -101,10 +101,11 @@ async fn run(options: Options) -> Result<(), Error> {
 async fn embedded_dynamodb(options: &Options) -> Result<String, Error> {
     let address = SocketAddr::new(options.dynamodb_host, options.dynamodb_port);
     let listener = bind(address, "--dynamodb-port").await?;
-    let (database, is_new) = dynamodb::open(options.data.as_deref())?;
-    if is_new {
-        dynamodb::seed(&database)?;
-    }
+    let database = match &options.data {
+        Some(file) => dynamodb::in_file(file)?,
+        None => dynamodb::in_memory()?,
+    };
+    dynamodb::seed_if_empty(&database)?;
     let url = format!("http://{}", listener.local_addr()?);
     tokio::spawn(dynoxide::server::serve_on(listener, database));
     Ok(url)

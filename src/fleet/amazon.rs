@@ -16,12 +16,12 @@ use aws_sdk_workspaces::types::{RebuildRequest, WorkspaceProperties, WorkspaceSt
 use aws_smithy_runtime_api::http::{Response, StatusCode};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Fleet, FleetState, HandOverError, Listed};
+use super::{Fleet, HandOverError, Listed};
 use crate::aws_http::never_sent;
 use crate::config::{Config, FleetConfig};
 use crate::error::Cause;
 use crate::timestamp::Timestamp;
-use crate::workspace::{Description, Properties, Workspace, WorkspaceId};
+use crate::workspace::{Description, Properties, State, Workspace, WorkspaceId};
 
 /// The WorkSpaces of this account and region.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Fleet for Amazon {
         &self,
         workspaces: &[Workspace],
         _: Timestamp,
-    ) -> Result<HashMap<WorkspaceId, FleetState>, Cause> {
+    ) -> Result<HashMap<WorkspaceId, State>, Cause> {
         let ids = workspaces.iter().map(|workspace| workspace.workspace_id.to_string());
         let ids: Vec<_> = ids.collect();
         let mut states = HashMap::new();
@@ -162,7 +162,7 @@ fn listed(workspace: aws_sdk_workspaces::types::Workspace) -> Option<Listed> {
     let state = workspace.state.as_ref().map(WorkspaceState::as_str).unwrap_or_default();
     Some(Listed {
         workspace_id,
-        state: state.parse().map_or(FleetState::Unknown, FleetState::Known),
+        state: state.parse().unwrap_or(State::Unknown),
         description: Description {
             directory_id: some(workspace.directory_id),
             user_name: some(workspace.user_name),

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Fleet, FleetState, HandOverError, Listed};
+use super::{Fleet, HandOverError, Listed};
 use crate::error::Cause;
 use crate::rebuild::Rebuild;
 use crate::timestamp::Timestamp;
@@ -18,8 +18,8 @@ pub struct Simulated {
 }
 
 impl Simulated {
-    /// The state in the item until the rebuild is handed over. Then REBUILDING, for the time that a
-    /// rebuild takes and until a pass has seen it, however rarely passes run.
+    /// The state in the item until the rebuild is handed over; then REBUILDING for the rebuild time,
+    /// and at least until a pass has seen it.
     fn state(&self, workspace: &Workspace, now: Timestamp) -> State {
         let open = workspace.rebuild.as_ref().filter(|rebuild| rebuild.is_open());
         let Some(rebuild) = open else {
@@ -49,10 +49,10 @@ impl Fleet for Simulated {
         &self,
         workspaces: &[Workspace],
         now: Timestamp,
-    ) -> Result<HashMap<WorkspaceId, FleetState>, Cause> {
-        let states = workspaces.iter().map(|workspace| {
-            (workspace.workspace_id.clone(), FleetState::Known(self.state(workspace, now)))
-        });
+    ) -> Result<HashMap<WorkspaceId, State>, Cause> {
+        let states = workspaces
+            .iter()
+            .map(|workspace| (workspace.workspace_id.clone(), self.state(workspace, now)));
         Ok(states.collect())
     }
 

@@ -12,7 +12,7 @@ use serde_with::skip_serializing_none;
 use self::constraints::Constraints;
 use super::call::Call;
 use super::failure::{Code, Failure};
-use crate::error::{Fault, InvalidFormat, ListWorkspacesError, RebuildError, outcome_unknown};
+use crate::error::{Fault, InvalidFormat, ListWorkspacesError, RebuildError};
 use crate::rebuild::IdempotencyKey;
 use crate::service::RebuildRequest;
 use crate::workspace::{Description, Filter, Page, State, Workspace, WorkspaceId};
@@ -46,25 +46,27 @@ pub(super) async fn rebuild_workspaces(
     input: RebuildWorkspacesInput,
 ) -> Result<RebuildWorkspacesOutput, Exception> {
     let (id, idempotency_key) = input.check(call.header(INVOCATION_ID))?;
-    call.entry.decoded("RebuildWorkspaces", Some(&id));
+    call.log_line.decoded("RebuildWorkspaces", Some(&id));
     let request = RebuildRequest { idempotency_key, reason: None, caller: call.caller() };
     let (error_code, error) = match call.service.rebuild(&id, request).await {
         Ok(accepted) => {
-            call.entry.accepted(&accepted);
+            call.log_line.accepted(&accepted);
             return Ok(RebuildWorkspacesOutput { failed_requests: vec![] });
         }
         Err(error @ RebuildError::WorkspaceNotFound(_)) => ("ResourceNotFound.Workspace", error),
-        Err(error @ RebuildError::InvalidState { .. }) => ("InvalidResourceState.Workspace", error),
+        Err(error @ (RebuildError::InvalidState { .. } | RebuildError::NotReleased(_))) => {
+            ("InvalidResourceState.Workspace", error)
+        }
         Err(error @ RebuildError::OutcomeUnknown { .. }) => {
-            // The SDK made the key and has given up. A new call would get another key.
-            let message = outcome_unknown(false).to_owned();
+            // The user sees this after the last retry of the SDK. A new call has another key.
+            let message = format!("{error}; check the WorkSpace before you retry");
             let failure = Failure { message, ..error.into() };
             return Err(Exception::internal(failure));
         }
         Err(RebuildError::Fault(fault)) => return Err(fault.into()),
     };
     let error_message = error.to_string();
-    call.entry.failed(error.into());
+    call.log_line.failed(error.into());
     let failed = FailedRequest { workspace_id: id, error_code, error_message };
     Ok(RebuildWorkspacesOutput { failed_requests: vec![failed] })
 }
@@ -103,7 +105,7 @@ pub(super) async fn describe_workspaces(
     input: DescribeWorkspacesInput,
 ) -> Result<DescribeWorkspacesOutput, Exception> {
     let (filter, limit, token) = input.check()?;
-    call.entry.decoded("DescribeWorkspaces", None);
+    call.log_line.decoded("DescribeWorkspaces", None);
     let page = call.service.list_workspaces(&filter, limit, token.as_deref()).await?;
     Ok(page.into())
 }

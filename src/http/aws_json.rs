@@ -27,7 +27,7 @@ pub(super) async fn answer(call: &mut Call<'_>) -> Response<Body> {
         Ok(response) => response,
         Err(exception) => {
             let response = encode_exception(&exception);
-            call.entry.failed(exception.failure);
+            call.log_line.failed(exception.failure);
             response
         }
     };

@@ -9,7 +9,7 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, IntoResponse, Request, RequestExt, Response};
 use serde::Serialize;
 
-use super::Entry;
+use super::LogLine;
 use super::failure::{Code, Failure};
 use crate::error::InvalidFormat;
 use crate::service::{Caller, Service};
@@ -21,7 +21,7 @@ const BODY_LIMIT_KIB: usize = 16;
 pub(super) struct Call<'a> {
     pub(super) service: &'a Service,
     /// What the log will say about it.
-    pub(super) entry: Entry,
+    pub(super) log_line: LogLine,
     request: &'a Request,
     context: Option<&'a ApiGatewayProxyRequestContext>,
 }
@@ -32,7 +32,7 @@ impl<'a> Call<'a> {
             Some(RequestContext::ApiGatewayV1(context)) => Some(context),
             Some(_) | None => None,
         };
-        Self { service, entry: Entry::default(), request, context }
+        Self { service, log_line: LogLine::default(), request, context }
     }
 
     /// The last value of a header. Invalid unless it is visible ASCII.

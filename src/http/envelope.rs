@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use self::data::{AcceptedData, ErrorData, RebuildData, RebuildsData, WorkspaceData};
 use super::call::{Call, respond};
-use super::failure::{Code, Failure};
+use super::failure::{Code, Failure, RETRY_SECONDS};
 use super::json::{Members, Raw};
-use crate::error::{DescribeRebuildError, InvalidFormat};
+use crate::error::{DescribeRebuildError, InvalidFormat, RebuildError};
 use crate::rebuild::{IdempotencyKey, Reason, RebuildId};
 use crate::service::RebuildRequest;
 use crate::workspace::WorkspaceId;
@@ -21,9 +21,7 @@ const CONTENT_TYPE: &str = "application/json";
 const DEFAULT_LIMIT: u8 = 25;
 const MAX_LIMIT: u8 = 100;
 /// Seconds until an open rebuild may have moved on: the reconciler runs once a minute.
-const FOLLOW_AFTER: &str = "60";
-/// Seconds until a failed request is worth repeating.
-const RETRY_SECONDS: &str = "5";
+const FOLLOW_SECONDS: &str = "60";
 
 type Answer = Result<Response<Body>, Failure>;
 
@@ -32,7 +30,7 @@ pub(super) async fn answer(call: &mut Call<'_>) -> Response<Body> {
         Ok(response) => response,
         Err(failure) => {
             let response = encode_failure(&failure);
-            call.entry.failed(failure);
+            call.log_line.failed(failure);
             response
         }
     };
@@ -74,20 +72,35 @@ fn allow(call: &Call<'_>, method: &Method) -> Result<(), Failure> {
 
 async fn rebuild(call: &mut Call<'_>) -> Answer {
     let (id, request) = decode_rebuild(call)?;
-    call.entry.decoded("RebuildWorkspaces", Some(&id));
-    let accepted = call.service.rebuild(&id, request).await?;
-    call.entry.accepted(&accepted);
+    call.log_line.decoded("RebuildWorkspaces", Some(&id));
+    // A rebuild is requested at the API's root; everything else is below it.
+    let root = call.client_path();
+    let location = |rebuild_id| format!("{root}/workspaces/{id}/rebuilds/{rebuild_id}");
+    let has_key = request.idempotency_key.is_some();
+    let accepted = match call.service.rebuild(&id, request).await {
+        Ok(accepted) => accepted,
+        Err(error @ RebuildError::OutcomeUnknown { rebuild_id, .. }) => {
+            let advice = if has_key {
+                "repeat the request with the same idempotency key"
+            } else {
+                // An attempt is refused once its signature is older than 15 minutes.
+                "it can appear at this answer's location for up to 15 minutes; look there before you retry"
+            };
+            let message = format!("{error}; {advice}");
+            let header = Some(("location", location(rebuild_id)));
+            return Err(Failure { message, header, ..error.into() });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    call.log_line.accepted(&accepted);
 
     let data = AcceptedData { id: accepted.rebuild_id, created_at: accepted.created_at };
     let mut response = success(StatusCode::ACCEPTED, data);
     let headers = response.headers_mut();
-    // A rebuild is requested at the API's root; everything else is below it.
-    let root = call.client_path();
-    let location = format!("{root}/workspaces/{id}/rebuilds/{}", accepted.rebuild_id);
-    if let Ok(location) = HeaderValue::try_from(location) {
+    if let Ok(location) = HeaderValue::try_from(location(accepted.rebuild_id)) {
         headers.insert(LOCATION, location);
     }
-    headers.insert(RETRY_AFTER, HeaderValue::from_static(FOLLOW_AFTER));
+    headers.insert(RETRY_AFTER, HeaderValue::from_static(FOLLOW_SECONDS));
     if accepted.is_replay {
         headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
     }
@@ -131,7 +144,7 @@ fn decode_rebuild(call: &Call<'_>) -> Result<(WorkspaceId, RebuildRequest), Fail
 
 async fn describe_workspace(call: &mut Call<'_>, id: &str) -> Answer {
     let id = workspace_id(id)?;
-    call.entry.decoded("DescribeWorkspace", Some(&id));
+    call.log_line.decoded("DescribeWorkspace", Some(&id));
     let workspace = call.service.describe_workspace(&id).await?;
     Ok(success(StatusCode::OK, WorkspaceData::new(&workspace)))
 }
@@ -140,7 +153,7 @@ async fn list_rebuilds(call: &mut Call<'_>, id: &str) -> Answer {
     let id = workspace_id(id)?;
     let limit = limit(call)?;
     let before = next_token(call)?;
-    call.entry.decoded("ListRebuilds", Some(&id));
+    call.log_line.decoded("ListRebuilds", Some(&id));
     let page = call.service.list_rebuilds(&id, limit, before).await?;
     Ok(success(StatusCode::OK, RebuildsData::new(&id, &page)))
 }
@@ -150,11 +163,11 @@ async fn describe_rebuild(call: &mut Call<'_>, id: &str, rebuild_id: &str) -> An
     // Ids are opaque to clients: a text with another format is the id of no rebuild.
     let rebuild_id =
         RebuildId::try_from(rebuild_id.to_owned()).map_err(|_| DescribeRebuildError::NotFound)?;
-    call.entry.decoded("DescribeRebuild", Some(&id));
+    call.log_line.decoded("DescribeRebuild", Some(&id));
     let rebuild = call.service.describe_rebuild(&id, rebuild_id).await?;
     let mut response = success(StatusCode::OK, RebuildData::new(&id, &rebuild));
     if rebuild.is_open() {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(FOLLOW_AFTER));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(FOLLOW_SECONDS));
     }
     Ok(response)
 }
@@ -164,10 +177,15 @@ fn workspace_id(text: &str) -> Result<WorkspaceId, Failure> {
 }
 
 fn limit(call: &Call<'_>) -> Result<u8, Failure> {
-    match call.query("limit").map(str::parse) {
-        None => Ok(DEFAULT_LIMIT),
-        Some(Ok(limit @ 1..=MAX_LIMIT)) => Ok(limit),
-        Some(_) => Err(Failure::invalid(format!("limit must be a number from 1 to {MAX_LIMIT}"))),
+    let Some(text) = call.query("limit") else {
+        return Ok(DEFAULT_LIMIT);
+    };
+    // `parse` would also accept a sign and leading zeros.
+    match text.parse() {
+        Ok(limit @ 1..=MAX_LIMIT) if text.starts_with(|first| matches!(first, '1'..='9')) => {
+            Ok(limit)
+        }
+        _ => Err(Failure::invalid(format!("limit must be a number from 1 to {MAX_LIMIT}"))),
     }
 }
 

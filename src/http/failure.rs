@@ -3,9 +3,7 @@
 use strum::IntoStaticStr;
 
 use super::json::InvalidJson;
-use crate::error::{
-    Cause, DescribeRebuildError, Fault, ListWorkspacesError, RebuildError, WorkspaceError,
-};
+use crate::error::{Cause, DescribeRebuildError, Fault, RebuildError, WorkspaceError};
 
 /// The stable code of a failure: part of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
@@ -26,6 +24,9 @@ pub(super) enum Code {
     OutcomeUnknown,
     InternalError,
 }
+
+/// Seconds until a failed request is worth repeating.
+pub(super) const RETRY_SECONDS: &str = "5";
 
 /// Why a request failed.
 #[derive(Debug)]
@@ -82,6 +83,10 @@ impl From<RebuildError> for Failure {
             RebuildError::InvalidState { .. } => {
                 Self::refusal(Code::InvalidWorkspaceState, message)
             }
+            RebuildError::NotReleased(_) => Self {
+                header: Some(("retry-after", RETRY_SECONDS.to_owned())),
+                ..Self::refusal(Code::InvalidWorkspaceState, message)
+            },
             RebuildError::OutcomeUnknown { source, .. } => {
                 Self::fault(Code::OutcomeUnknown, message, source)
             }
@@ -108,15 +113,6 @@ impl From<DescribeRebuildError> for Failure {
                 Self::refusal(Code::RebuildNotFound, error.to_string())
             }
             DescribeRebuildError::Fault(fault) => fault.into(),
-        }
-    }
-}
-
-impl From<ListWorkspacesError> for Failure {
-    fn from(error: ListWorkspacesError) -> Self {
-        match error {
-            ListWorkspacesError::InvalidToken => Self::invalid(error.to_string()),
-            ListWorkspacesError::Fault(fault) => fault.into(),
         }
     }
 }

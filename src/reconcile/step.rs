@@ -3,7 +3,6 @@
 
 use time::Duration;
 
-use crate::fleet::FleetState;
 use crate::rebuild::{End, Failure, FailureCode, Rebuild, Stage, TIME_LIMIT};
 use crate::timestamp::Timestamp;
 use crate::workspace::State;
@@ -13,7 +12,7 @@ use crate::workspace::State;
 const HAND_OVER_WINDOW: Duration = Duration::minutes(5);
 /// How soon a pass must see REBUILDING after the fleet accepted a rebuild.
 const OBSERVATION_WINDOW: Duration = Duration::minutes(5);
-/// How long a WorkSpace may be in a passing state before its rebuild is handed over.
+/// How long after its acceptance, or its first claim, a rebuild waits for a passing state to end.
 const PASSING_STATE_LIMIT: Duration = Duration::hours(1);
 
 /// The next step of an open rebuild.
@@ -36,17 +35,17 @@ pub enum Step {
 /// What to do about an open rebuild when the fleet reports this state of its WorkSpace (`None`: the
 /// WorkSpace is not there).
 #[must_use]
-pub fn next_step(rebuild: &Rebuild, reported: Option<FleetState>, now: Timestamp) -> Step {
+pub fn next_step(rebuild: &Rebuild, reported: Option<State>, now: Timestamp) -> Step {
     let (state, class) = match reported {
         None => (State::Terminated, Class::Gone),
-        Some(FleetState::Known(state)) => (state, class(state)),
-        // With its previous state, a WorkSpace can be rebuilt again; the fleet refuses what it must.
-        Some(FleetState::Unknown) => {
-            (rebuild.previous_state.unwrap_or(State::Error), Class::Passing)
-        }
+        // An unknown state cannot be stored, so an end restores the previous one. If that does not
+        // allow a rebuild, the fleet refuses it.
+        Some(State::Unknown) => (rebuild.previous_state.unwrap_or(State::Error), Class::Passing),
+        Some(state) => (state, class(state)),
     };
     match rebuild.stage() {
         Stage::Ended => Step::Close,
+        Stage::Unknown => Step::Wait,
         _ if class == Class::Gone => failed(FailureCode::WorkspaceGone, state),
         Stage::Requested => next_of_requested(state, class, now.since(rebuild.created_at)),
         Stage::Claimed { since } => next_of_claimed(state, class, now.since(since)),
@@ -142,7 +141,8 @@ fn class(state: State) -> Class {
         | State::Maintenance
         | State::AdminMaintenance
         | State::Restoring
-        | State::Impaired => Class::Passing,
+        | State::Impaired
+        | State::Unknown => Class::Passing,
         State::Suspended => Class::Stuck,
         State::Terminating | State::Terminated => Class::Gone,
     }

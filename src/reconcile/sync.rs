@@ -7,7 +7,7 @@ use tracing::{error, info};
 
 use super::Reconciler;
 use crate::error::{Fault, chain};
-use crate::fleet::{Fleet, FleetState, IDS_PER_CALL, Listed};
+use crate::fleet::{Fleet, IDS_PER_CALL, Listed};
 use crate::workspace::{State, Workspace, WorkspaceId};
 
 /// How long a pass works. It runs every 15 minutes.
@@ -79,13 +79,14 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
     }
 
     async fn sync_one(&self, read: Option<&Workspace>, listed: &Listed) -> Result<bool, Fault> {
-        let FleetState::Known(state) = listed.state else {
+        let state = listed.state;
+        if state == State::Unknown {
             info!(
                 workspace_id = listed.workspace_id.as_str(),
                 "the fleet reports an unknown state"
             );
             return Ok(false);
-        };
+        }
         let is_same = read.is_some_and(|read| {
             read.state == state && read.description == listed.description && !read.has_left_fleet
         });

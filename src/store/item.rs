@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tracing::error;
 
-use crate::error::Fault;
+use crate::error::{Fault, chain};
 use crate::rebuild::{Rebuild, RebuildId};
 use crate::timestamp::Timestamp;
 use crate::workspace::{Description, State, Workspace, WorkspaceId};
@@ -97,6 +98,17 @@ pub(super) fn text<'a>(item: &'a Item, name: &str) -> Result<&'a str, Fault> {
 
 pub(super) fn id_of(item: &Item) -> Result<WorkspaceId, Fault> {
     WorkspaceId::try_from(text(item, "WorkspaceId")?.to_owned()).map_err(Fault::internal)
+}
+
+/// The readable ones of these items. The others are logged and skipped, so that they don't block
+/// the rest.
+pub(super) fn readable<T>(items: Vec<Item>, read: impl Fn(Item) -> Result<T, Fault>) -> Vec<T> {
+    let readable = items.into_iter().filter_map(|item| {
+        let id = text(&item, "WorkspaceId").map(ToOwned::to_owned).unwrap_or_default();
+        let unreadable = |fault: &Fault| error!(workspace_id = id, error = %chain(fault), "an item is unreadable");
+        read(item).inspect_err(unreadable).ok()
+    });
+    readable.collect()
 }
 
 pub(super) fn to_item(value: impl Serialize) -> Result<Item, Fault> {

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::KeysAndAttributes;
 use super::Store;
 use super::fault::fault;
 use super::item::{
-    BY_BUNDLE, BY_DIRECTORY, Item, attribute, id_of, record_key, string, text, to_record,
+    BY_BUNDLE, BY_DIRECTORY, Item, attribute, id_of, readable, record_key, string, text, to_record,
     to_workspace, workspace_key,
 };
 use crate::error::{Fault, ListWorkspacesError};
@@ -54,42 +54,51 @@ impl Store {
     }
 
     /// Records of a WorkSpace's ended rebuilds, newest first, and whether there may be more: at
-    /// most `limit`, and only rebuilds older than `before`. Read consistently.
+    /// most `limit`, and only rebuilds older than `before`. Read consistently. Unreadable records
+    /// are skipped and logged.
     ///
     /// # Errors
-    /// The table was not read, or a record is broken.
+    /// The table was not read.
     pub async fn records(
         &self,
         id: &WorkspaceId,
         before: Option<RebuildId>,
         limit: u8,
     ) -> Result<(Vec<Rebuild>, bool), Fault> {
-        let mut request = self
-            .client
-            .query()
-            .table_name(&self.rebuilds)
-            .key_condition_expression("WorkspaceId = :id")
-            .expression_attribute_values(":id", string(id))
-            .scan_index_forward(false)
-            .consistent_read(true)
-            .limit(limit.into());
-        if let Some(before) = before {
-            request = request
-                .key_condition_expression("WorkspaceId = :id AND RebuildId < :before")
-                .expression_attribute_values(":before", string(before));
+        let mut records = vec![];
+        let mut start = None;
+        loop {
+            let missing = usize::from(limit) - records.len();
+            let mut request = self
+                .client
+                .query()
+                .table_name(&self.rebuilds)
+                .key_condition_expression("WorkspaceId = :id")
+                .expression_attribute_values(":id", string(id))
+                .scan_index_forward(false)
+                .consistent_read(true)
+                .limit(i32::try_from(missing).unwrap_or(i32::MAX))
+                .set_exclusive_start_key(start);
+            if let Some(before) = before {
+                request = request
+                    .key_condition_expression("WorkspaceId = :id AND RebuildId < :before")
+                    .expression_attribute_values(":before", string(before));
+            }
+            let output = request.send().await.map_err(fault)?;
+            records.extend(readable(output.items.unwrap_or_default(), to_record));
+            start = output.last_evaluated_key;
+            if start.is_none() || records.len() >= limit.into() {
+                return Ok((records, start.is_some()));
+            }
         }
-        let output = request.send().await.map_err(fault)?;
-        let records = output.items.unwrap_or_default();
-        let records = records.into_iter().map(to_record).collect::<Result<_, _>>()?;
-        Ok((records, output.last_evaluated_key.is_some()))
     }
 
     /// One page of WorkSpaces, at most `limit` of them. Each WorkSpace is read consistently; which
-    /// ones a directory or a bundle has may lag behind.
+    /// ones a directory or a bundle has may lag behind. Unreadable items are skipped and logged.
     ///
     /// # Errors
     /// [`ListWorkspacesError::InvalidToken`] for a token of another listing; else the table was
-    /// not read, or an item is broken.
+    /// not read.
     pub async fn workspaces(
         &self,
         filter: &Filter,
@@ -138,21 +147,30 @@ impl Store {
         limit: u8,
         token: Option<&str>,
     ) -> Result<Page<Workspace>, ListWorkspacesError> {
-        let output = self
-            .client
-            .scan()
-            .table_name(&self.workspaces)
-            .consistent_read(true)
-            .limit(limit.into())
-            .set_exclusive_start_key(token.map(start_key).transpose()?)
-            .send()
-            .await
-            .map_err(fault)?;
-        let items = output.items.unwrap_or_default();
-        let items = items.into_iter().map(to_workspace).collect::<Result<_, _>>()?;
-        let last = output.last_evaluated_key.as_ref();
-        let next_token = last.map(|key| text(key, "WorkspaceId")).transpose()?;
-        Ok(Page { items, next_token: next_token.map(ToOwned::to_owned) })
+        let mut start = token.map(start_key).transpose()?;
+        let mut items = vec![];
+        let mut limit = limit.into();
+        loop {
+            let output = self
+                .client
+                .scan()
+                .table_name(&self.workspaces)
+                .consistent_read(true)
+                .limit(limit)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(fault)?;
+            items.extend(readable(output.items.unwrap_or_default(), to_workspace));
+            start = output.last_evaluated_key;
+            let last = start.as_ref().map(id_of);
+            match last {
+                None => return Ok(Page { items, next_token: None }),
+                Some(Ok(id)) => return Ok(Page { items, next_token: Some(id.to_string()) }),
+                // A token needs a valid id: read on, one item at a time, until there is one.
+                Some(Err(_)) => limit = 1,
+            }
+        }
     }
 
     /// A page of an index, which has keys only: first the keys, then the items.
@@ -163,26 +181,39 @@ impl Store {
         token: Option<&str>,
     ) -> Result<Page<Workspace>, ListWorkspacesError> {
         let (hash, value) = index.hash;
-        let mut request = self
-            .client
-            .query()
-            .table_name(&self.workspaces)
-            .index_name(index.name)
-            .key_condition_expression("#hash = :hash")
-            .expression_attribute_names("#hash", hash)
-            .expression_attribute_values(":hash", string(value))
-            .limit(limit.into())
-            .set_exclusive_start_key(token.map(|token| index.start_key(token)).transpose()?);
-        if let Some((range, Some(value))) = index.range {
-            request = request
-                .key_condition_expression("#hash = :hash AND #range = :range")
-                .expression_attribute_names("#range", range)
-                .expression_attribute_values(":range", string(value));
-        }
-        let output = request.send().await.map_err(fault)?;
-        let keys = output.items.unwrap_or_default();
-        let ids = keys.iter().map(id_of).collect::<Result<_, _>>()?;
-        let next_token = output.last_evaluated_key.map(|key| index.token(&key)).transpose()?;
+        let (condition, user_name) = match index.range {
+            Some((name, Some(value))) => ("#hash = :hash AND #range = :range", Some((name, value))),
+            Some((_, None)) | None => ("#hash = :hash", None),
+        };
+        let mut start = token.map(|token| index.start_key(token)).transpose()?;
+        let mut ids = vec![];
+        let mut limit = limit.into();
+        let next_token = loop {
+            let mut request = self
+                .client
+                .query()
+                .table_name(&self.workspaces)
+                .index_name(index.name)
+                .key_condition_expression(condition)
+                .expression_attribute_names("#hash", hash)
+                .expression_attribute_values(":hash", string(value))
+                .limit(limit)
+                .set_exclusive_start_key(start);
+            if let Some((name, value)) = user_name {
+                request = request
+                    .expression_attribute_names("#range", name)
+                    .expression_attribute_values(":range", string(value));
+            }
+            let output = request.send().await.map_err(fault)?;
+            ids.extend(readable(output.items.unwrap_or_default(), |key| id_of(&key)));
+            start = output.last_evaluated_key;
+            match start.as_ref().map(|key| index.token(key)) {
+                None => break None,
+                Some(Ok(token)) => break Some(token),
+                // As in a scan: the token needs a valid id.
+                Some(Err(_)) => limit = 1,
+            }
+        };
         Ok(Page { items: self.batch(ids).await?, next_token })
     }
 
@@ -199,8 +230,7 @@ impl Store {
             let mut output = request.send().await.map_err(fault)?;
             let items =
                 output.responses.as_mut().and_then(|tables| tables.remove(&self.workspaces));
-            for item in items.unwrap_or_default() {
-                let workspace = to_workspace(item)?;
+            for workspace in readable(items.unwrap_or_default(), to_workspace) {
                 found.insert(workspace.workspace_id.clone(), workspace);
             }
             let rest =
@@ -221,9 +251,9 @@ struct Index<'a> {
 
 impl Index<'_> {
     fn token(&self, last: &Item) -> Result<String, Fault> {
-        let id = text(last, "WorkspaceId")?;
+        let id = id_of(last)?;
         match self.range {
-            None => Ok(id.to_owned()),
+            None => Ok(id.to_string()),
             Some((range, _)) => Ok(format!("{id}/{}", text(last, range)?)),
         }
     }

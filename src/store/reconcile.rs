@@ -1,23 +1,25 @@
 //! The reconciler's reads and writes.
 //!
-//! Every write is conditional on the rebuild being where the pass read it, so passes may overlap
-//! or die anywhere. A write that was not made means that another pass has moved the rebuild on.
+//! Every write to an item is conditional on the rebuild being where the pass read it, so passes may
+//! overlap or die anywhere. If the condition fails, the rebuild has moved on: by another pass, or by
+//! an attempt of this one whose answer was lost.
 //!
 //! A rebuild ends in three writes: [`Store::end`] decides in the item, [`Store::record_end`] puts
 //! the record into the table of rebuilds, [`Store::release`] makes the WorkSpace rebuildable
 //! again. A pass that finds the rebuild between them repeats the rest with what the item says, so
 //! no record can contradict its item.
 
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::ReturnValue;
-use tracing::error;
 use uuid::Uuid;
 
 use super::Store;
 use super::fault::{condition_failure, fault};
 use super::item::{
-    Item, OPEN_REBUILDS, from_record, id_of, string, text, to_workspace, workspace_key,
+    Item, OPEN_REBUILDS, from_record, id_of, readable, string, text, to_workspace, workspace_key,
 };
 use crate::error::Fault;
 use crate::rebuild::{End, Rebuild, Stage, Status};
@@ -32,6 +34,9 @@ const NOT_CLAIMED: &str = "attribute_not_exists(#Rebuild.ClaimId)";
 const SAME_CLAIM: &str = "#Rebuild.ClaimId = :claim_id";
 /// No pass has seen the WorkSpace in REBUILDING.
 const NOT_SEEN: &str = "attribute_not_exists(#Rebuild.SeenRebuildingAt)";
+
+/// The rebuild has no record yet.
+const NO_RECORD: &str = "attribute_not_exists(WorkspaceId)";
 
 /// An open rebuild, as the index lists it.
 #[derive(Clone, Debug)]
@@ -62,13 +67,7 @@ impl Store {
                 .send()
                 .await
                 .map_err(fault)?;
-            for item in output.items.unwrap_or_default() {
-                // Skip unreadable items so that they don't block the rest.
-                match open_of(&item) {
-                    Ok(rebuild) => open.push(rebuild),
-                    Err(error) => error!(%error, "an open rebuild is unreadable"),
-                }
-            }
+            open.extend(readable(output.items.unwrap_or_default(), |item| open_of(&item)));
             start = output.last_evaluated_key;
             if start.is_none() {
                 return Ok(open);
@@ -90,7 +89,7 @@ impl Store {
         let change = "SET #Rebuild.ClaimId = :claim, \
             #Rebuild.ClaimedAt = if_not_exists(#Rebuild.ClaimedAt, :now)";
         let request = self
-            .move_on(id, rebuild, change, Some(same_claim(rebuild)))
+            .guarded_update(id, rebuild, change, Some(same_claim(rebuild)))
             .expression_attribute_values(":claim", string(Uuid::new_v4()))
             .expression_attribute_values(":now", string(now));
         write_and_read(request).await
@@ -102,7 +101,7 @@ impl Store {
     /// It is not known whether the write was made.
     pub async fn unclaim(&self, id: &WorkspaceId, claimed: &Rebuild) -> Result<bool, Fault> {
         let change = "REMOVE #Rebuild.ClaimId, #Rebuild.ClaimedAt";
-        write(self.move_on(id, claimed, change, Some(same_claim(claimed)))).await
+        write(self.guarded_update(id, claimed, change, Some(same_claim(claimed)))).await
     }
 
     /// Notes that a rebuild is under way, and whether the WorkSpace was seen in REBUILDING.
@@ -123,7 +122,7 @@ impl Store {
             "SET #Rebuild.#Status = :started, OpenRebuild = :started, #Rebuild.StartedAt = :now"
         };
         let request = self
-            .move_on(id, rebuild, change, None)
+            .guarded_update(id, rebuild, change, None)
             .expression_attribute_values(":started", string(Status::Started))
             .expression_attribute_values(":now", string(now));
         write(request).await
@@ -141,7 +140,7 @@ impl Store {
     ) -> Result<bool, Fault> {
         let change = "SET #Rebuild.SeenRebuildingAt = :now";
         let request = self
-            .move_on(id, rebuild, change, Some(NOT_SEEN))
+            .guarded_update(id, rebuild, change, Some(NOT_SEEN))
             .expression_attribute_values(":now", string(now));
         write(request).await
     }
@@ -166,11 +165,11 @@ impl Store {
         let condition = match rebuild.stage() {
             Stage::Requested | Stage::Claimed { .. } => Some(same_claim(rebuild)),
             Stage::Started { .. } => Some(NOT_SEEN),
-            Stage::Seen { .. } | Stage::Ended => None,
+            Stage::Seen { .. } | Stage::Ended | Stage::Unknown => None,
         };
         let ended = if end.failure.is_some() { Status::Failed } else { Status::Succeeded };
         let mut request = self
-            .move_on(id, rebuild, &change, condition)
+            .guarded_update(id, rebuild, &change, condition)
             .expression_attribute_names("#State", "State")
             .expression_attribute_values(":state", string(end.state))
             .expression_attribute_values(":ended", string(ended))
@@ -183,15 +182,23 @@ impl Store {
         write_and_read(request).await
     }
 
-    /// Puts the record of an ended rebuild into the table of rebuilds. Repeating it is harmless.
+    /// Puts the record of an ended rebuild into the table of rebuilds, unless it is there.
     ///
     /// # Errors
     /// It is not known whether the write was made.
     pub async fn record_end(&self, id: &WorkspaceId, ended: &Rebuild) -> Result<(), Fault> {
         let item = from_record(id, ended)?;
-        let request = self.client.put_item().table_name(&self.rebuilds).set_item(Some(item));
-        request.send().await.map_err(Fault::internal)?;
-        Ok(())
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.rebuilds)
+            .set_item(Some(item))
+            .condition_expression(NO_RECORD);
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_recorded(&error) => Ok(()),
+            Err(error) => Err(Fault::internal(error)),
+        }
     }
 
     /// Releases an ended rebuild: its WorkSpace may be rebuilt again.
@@ -199,12 +206,12 @@ impl Store {
     /// # Errors
     /// It is not known whether the write was made.
     pub async fn release(&self, id: &WorkspaceId, ended: &Rebuild) -> Result<bool, Fault> {
-        write(self.move_on(id, ended, "REMOVE OpenRebuild, OpenSince", None)).await
+        write(self.guarded_update(id, ended, "REMOVE OpenRebuild, OpenSince", None)).await
     }
 
     /// A write that is made only while the item has `rebuild` with the same status, and while
     /// `condition` holds.
-    fn move_on(
+    fn guarded_update(
         &self,
         id: &WorkspaceId,
         rebuild: &Rebuild,
@@ -236,6 +243,10 @@ fn open_of(item: &Item) -> Result<Open, Fault> {
     let since = text(item, "OpenSince")?.to_owned();
     let since = Timestamp::try_from(since).map_err(Fault::internal)?;
     Ok(Open { workspace_id: id_of(item)?, since })
+}
+
+fn is_recorded(error: &SdkError<PutItemError>) -> bool {
+    error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception)
 }
 
 /// The condition that no pass has claimed the rebuild since it was read.

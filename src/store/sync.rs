@@ -12,8 +12,14 @@ use crate::error::Fault;
 use crate::timestamp::Timestamp;
 use crate::workspace::{Description, State, Workspace, WorkspaceId};
 
-/// No rebuild is open, and the state is the one that was read.
-const SAME_STATE: &str = "attribute_not_exists(OpenRebuild) AND #State = :read_state";
+/// No rebuild is open.
+const NOT_OPEN: &str = "attribute_not_exists(OpenRebuild)";
+/// The state is the one that was read.
+const SAME_STATE: &str = "#State = :read_state";
+/// The WorkSpace has had no rebuild.
+const NO_REBUILD: &str = "attribute_not_exists(#Rebuild)";
+/// The last rebuild is the one that was read.
+const SAME_REBUILD: &str = "#Rebuild.Id = :id";
 
 impl Store {
     /// All WorkSpaces of the table, and how many items were unreadable.
@@ -74,23 +80,29 @@ impl Store {
             .update_expression(changes.expression())
             .set_expression_attribute_names(Some(changes.names))
             .set_expression_attribute_values(Some(changes.values));
-        request = match read {
-            None => request.condition_expression("attribute_not_exists(WorkspaceId)"),
+        let mut conditions = vec![];
+        match read {
+            None => conditions.push("attribute_not_exists(WorkspaceId)"),
             Some(read) => {
-                let request = request
-                    .expression_attribute_names("#State", "State")
-                    .expression_attribute_names("#Rebuild", "Rebuild")
-                    .expression_attribute_values(":read_state", string(read.state));
+                conditions.push(NOT_OPEN);
+                // `Unknown` stands for a text that was not kept, so it cannot be compared.
+                if read.state != State::Unknown {
+                    conditions.push(SAME_STATE);
+                    request = request
+                        .expression_attribute_names("#State", "State")
+                        .expression_attribute_values(":read_state", string(read.state));
+                }
+                request = request.expression_attribute_names("#Rebuild", "Rebuild");
                 match &read.rebuild {
-                    None => request.condition_expression(format!(
-                        "{SAME_STATE} AND attribute_not_exists(#Rebuild)"
-                    )),
-                    Some(rebuild) => request
-                        .condition_expression(format!("{SAME_STATE} AND #Rebuild.Id = :id"))
-                        .expression_attribute_values(":id", string(rebuild.id)),
+                    None => conditions.push(NO_REBUILD),
+                    Some(rebuild) => {
+                        conditions.push(SAME_REBUILD);
+                        request = request.expression_attribute_values(":id", string(rebuild.id));
+                    }
                 }
             }
-        };
+        }
+        let request = request.condition_expression(conditions.join(" AND "));
         write(request).await
     }
 }

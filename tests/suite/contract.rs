@@ -76,13 +76,12 @@ async fn each_allowed_state_accepts_a_rebuild() {
             "Id": rebuild,
             "CreatedAt": now,
             "Status": "REQUESTED",
-            "IdempotencyKey": rebuild,
+            "IdempotencyKey": format!("request: {}", request.as_str().expect("an id")),
             "RequestedBy": "arn:aws:iam::000000000000:user/local",
             "SourceIp": "127.0.0.1",
             "RequestId": null,
         });
         assert_eq!(item, expected);
-        assert!(request.is_string());
 
         let again = system.send(&Ask::rebuild(&id)).await;
         assert_eq!(
@@ -106,7 +105,7 @@ async fn every_other_state_refuses_a_rebuild_and_changes_nothing() {
     }
 }
 
-/// The state alone would allow it: for example, the fleet reboots a WorkSpace after a rebuild.
+/// The state alone would allow it: the rebuild has ended, and the reconciler has yet to record that.
 #[tokio::test]
 async fn an_open_rebuild_blocks_another_in_any_state() {
     let system = System::start().await;
@@ -122,10 +121,15 @@ async fn an_open_rebuild_blocks_another_in_any_state() {
             });
             system.put("workspaces", item.clone()).await;
             let answer = system.send(&Ask::rebuild(&id)).await;
-            assert_eq!(
-                answer,
-                in_state(&format!("WorkSpace {id} is in state {state}, with a rebuild under way"))
+            let message = format!(
+                "WorkSpace {id} cannot be rebuilt yet: its last rebuild is being recorded; try again"
             );
+            let refused = Answer::failure(409, "INVALID_WORKSPACE_STATE", &message);
+            assert_eq!(answer, refused.with("retry-after", "5"));
+            let answer = system.send(&Ask::aws_rebuild(&id)).await;
+            let failed = &answer.json()["FailedRequests"][0];
+            assert_eq!(failed["ErrorCode"], "InvalidResourceState.Workspace");
+            assert_eq!(failed["ErrorMessage"], message);
             assert_eq!(system.item(&id).await, item);
         }
     }
@@ -142,7 +146,8 @@ async fn the_condition_is_as_documented() {
         input["ConditionExpression"],
         "#State IN (:available, :error, :unhealthy, :stopped, :rebooting) \
          AND attribute_not_exists(OpenRebuild) \
-         AND (attribute_not_exists(#Rebuild.IdempotencyKey) OR #Rebuild.IdempotencyKey <> :key)"
+         AND (attribute_not_exists(#Rebuild.IdempotencyKey) OR #Rebuild.IdempotencyKey <> :key) \
+         AND (attribute_not_exists(#Rebuild.Id) OR #Rebuild.Id < :id)"
     );
     for state in REBUILDABLE {
         let name = format!(":{}", state.to_lowercase());
@@ -626,6 +631,9 @@ async fn an_invalid_query_is_refused() {
         ("limit=", limit),
         ("limit=1.5", limit),
         ("limit=ten", limit),
+        ("limit=%2B1", limit),
+        ("limit=0000001", limit),
+        ("limit=01", limit),
         ("limit=5&limit=0", limit),
         ("next_token=", token),
         ("next_token=x", token),
@@ -645,5 +653,110 @@ async fn an_invalid_query_is_refused() {
     ] {
         let expected = Answer::failure(400, "VALIDATION_ERROR", pattern);
         assert_eq!(system.send(&Ask::get(path)).await, expected, "{path}");
+    }
+}
+
+/// The numbers of all rebuilds, page by page.
+async fn walk(system: &System, id: &str, limit: usize) -> Vec<u8> {
+    let first = format!("/workspaces/{id}/rebuilds?limit={limit}");
+    let (mut all, mut path) = (vec![], first.clone());
+    loop {
+        let (numbers, token) = page(&system.send(&Ask::get(&path)).await);
+        assert!(numbers.len() <= limit);
+        all.extend(numbers);
+        let Some(token) = token else { return all };
+        path = format!("{first}&next_token={token}");
+    }
+}
+
+/// The clocks of two environments differ, so the latest rebuild does not have the highest id.
+#[tokio::test]
+async fn the_history_lists_each_rebuild_once_whatever_the_clocks_did() {
+    let system = System::start().await;
+    let id = "ws-available0001";
+    put_history(&system, id, 5).await;
+    for (latest, has_record) in [(0, false), (3, true), (5, true), (6, false)] {
+        let mut rebuild = ended_rebuild(latest, "k");
+        if !has_record {
+            rebuild["Status"] = json!("STARTED");
+        }
+        let item = json!({ "WorkspaceId": id, "State": "AVAILABLE", "Rebuild": rebuild });
+        system.put("workspaces", item).await;
+        let mut expected: Vec<u8> = (1..=5).chain((!has_record).then_some(latest)).collect();
+        expected.sort_unstable();
+        expected.reverse();
+        for limit in [1, 2, 3, 4, 5, 6, 7, 100] {
+            assert_eq!(walk(&system, id, limit).await, expected, "{latest}, {limit}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unreadable_record_is_left_out_of_the_history() {
+    let system = System::start().await;
+    let id = "ws-available0001";
+    put_history(&system, id, 3).await;
+    for number in [0, 2, 9] {
+        let unreadable =
+            json!({ "WorkspaceId": id, "RebuildId": rebuild_id(number), "CreatedAt": 1 });
+        system.put("rebuilds", unreadable).await;
+    }
+    for limit in [1, 2, 3, 100] {
+        assert_eq!(walk(&system, id, limit).await, [3, 1], "{limit}");
+    }
+}
+
+#[tokio::test]
+async fn the_history_of_an_unknown_workspace_is_not_found_with_a_token_either() {
+    let system = System::start().await;
+    let path = format!("/workspaces/ws-nosuchone0001/rebuilds?next_token={}", rebuild_id(1));
+    let message = "WorkSpace ws-nosuchone0001 was not found";
+    let not_found = Answer::failure(404, "WORKSPACE_NOT_FOUND", message);
+    assert_eq!(system.send(&Ask::get(&path)).await, not_found);
+
+    // A WorkSpace that has left the fleet keeps its history, to the end of the last page.
+    put_history(&system, "ws-gone00001", 2).await;
+    assert_eq!(walk(&system, "ws-gone00001", 1).await, [2, 1]);
+    let end = format!("/workspaces/ws-gone00001/rebuilds?next_token={}", rebuild_id(1));
+    assert_eq!(system.send(&Ask::get(&end)).await.data(), json!({ "rebuilds": [] }));
+}
+
+/// After a rollback, items of the newer version are still there.
+#[tokio::test]
+async fn states_and_statuses_of_a_newer_version_allow_no_rebuild() {
+    let system = System::start().await;
+    let id = "ws-newer00001";
+    let newer_status = || {
+        let mut rebuild = ended_rebuild(1, "k");
+        rebuild["Status"] = json!("PAUSED");
+        rebuild
+    };
+    let open = ("OpenRebuild", json!("PAUSED"));
+    for (state, rebuild, open, shown) in [
+        ("FROZEN", None, None, "UNKNOWN"),
+        ("FROZEN", Some(newer_status()), Some(open.clone()), "UNKNOWN"),
+        ("AVAILABLE", Some(newer_status()), Some(open), "AVAILABLE"),
+    ] {
+        let mut item = json!({ "WorkspaceId": id, "State": state });
+        if let Some(rebuild) = &rebuild {
+            item["Rebuild"] = rebuild.clone();
+        }
+        if let Some((name, value)) = &open {
+            item[name] = value.clone();
+        }
+        system.put("workspaces", item.clone()).await;
+        let data = system.send(&Ask::get(&format!("/workspaces/{id}"))).await.data();
+        assert_eq!((&data["state"], &data["rebuildable"]), (&json!(shown), &json!(false)));
+        if rebuild.is_some() {
+            assert_eq!(data["rebuild"]["status"], "UNKNOWN");
+            let path = format!("/workspaces/{id}/rebuilds/{}", rebuild_id(1));
+            assert_eq!(system.send(&Ask::get(&path)).await.data()["status"], "UNKNOWN");
+            assert_eq!(walk(&system, id, 1).await, [1]);
+        }
+        assert_eq!(system.send(&Ask::rebuild(id)).await.status, 409);
+        let describe = Ask::aws("DescribeWorkspaces", json!({ "WorkspaceIds": [id] }).to_string());
+        assert_eq!(system.send(&describe).await.json()["Workspaces"][0]["State"], shown);
+        system.end_rebuild().await;
+        assert_eq!(system.item(id).await, item, "the reconciler leaves it alone");
     }
 }

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::system::{Answer, Ask, System};
 use crate::wire::Attempt::{
-    self, Answered, Cut, Garbled, LandedWithError, Lost, LostForGood, Through, Unanswered,
+    self, Answered, Cut, Garbled, Held, LandedWithError, Lost, LostForGood, Through, Truncated,
+    Unanswered,
 };
 use crate::wire::SECRET;
 
@@ -41,7 +42,7 @@ impl Failure {
                 "it is not known whether the rebuild was accepted; repeat the request with the same idempotency key"
             }
             Self::Unknown { has_key: false } => {
-                "it is not known whether the rebuild was accepted; check the WorkSpace before you retry"
+                "it is not known whether the rebuild was accepted; it can appear at this answer's location for up to 15 minutes; look there before you retry"
             }
             Self::Internal => "an internal error occurred",
         }
@@ -65,9 +66,11 @@ impl Failure {
             Self::Unavailable => (503, "ServiceUnavailableException"),
             Self::Unknown { .. } | Self::Internal => (500, "InternalFailure"),
         };
-        // The user of an SDK cannot repeat its invocation id.
         let message = match self {
-            Self::Unknown { .. } => Self::Unknown { has_key: false }.message(),
+            // The user of an SDK cannot repeat its invocation id, and sees no location.
+            Self::Unknown { .. } => {
+                "it is not known whether the rebuild was accepted; check the WorkSpace before you retry"
+            }
             Self::Busy | Self::Unavailable | Self::Internal => self.message(),
         };
         (status, name, json!({ "__type": name, "message": message }))
@@ -78,13 +81,27 @@ fn with_key(ask: Ask) -> Ask {
     ask.with("idempotency-key", "4711").with("amz-sdk-invocation-id", "4711")
 }
 
+/// Checks the envelope of a failure. The location of an unknown outcome may be any rebuild's.
+fn assert_envelope(mut answer: Answer, failure: Failure, context: &str) {
+    let location = answer.headers.remove("location");
+    assert_eq!(answer, failure.in_envelope(), "{context}");
+    let prefix = format!("/workspaces/{ID}/rebuilds/");
+    match failure {
+        Failure::Unknown { .. } => {
+            let id = location.as_deref().and_then(|location| location.strip_prefix(&prefix));
+            assert_eq!(id.map(str::len), Some(36), "{context}: {location:?}");
+        }
+        Failure::Busy | Failure::Unavailable | Failure::Internal => assert_eq!(location, None),
+    }
+}
+
 async fn assert_failure(system: &System, has_key: bool, failure: Failure) {
     let mut asks = [Ask::rebuild(ID), Ask::aws_rebuild(ID)];
     if has_key {
         asks = asks.map(with_key);
     }
     let [envelope, aws_json] = asks;
-    assert_eq!(system.send(&envelope).await, failure.in_envelope());
+    assert_envelope(system.send(&envelope).await, failure, "");
 
     let answer = system.send(&aws_json).await;
     let (status, name, body) = failure.in_aws_json();
@@ -116,9 +133,9 @@ async fn a_retried_rebuild_is_accepted_once() {
     }
 }
 
-/// The retry finds an earlier rebuild, or no WorkSpace. That settles the outcome too.
+/// The retry finds the first rebuild with its key. That settles the outcome too.
 #[tokio::test]
-async fn a_retry_gets_the_answer_of_a_first_attempt() {
+async fn a_retry_with_a_known_key_gets_the_first_answer() {
     let system = System::start().await;
     let key = Ask::rebuild(ID).with("idempotency-key", "4711");
     let first = system.send(&key).await.id();
@@ -127,10 +144,79 @@ async fn a_retry_gets_the_answer_of_a_first_attempt() {
     let replayed = system.send(&key).await;
     assert_eq!((replayed.id(), replayed.header("idempotency-replayed")), (first, Some("true")));
 
-    system.wire.script(&[Cut, Through]);
+    system.wire.script(&[THROTTLED, Through]);
     assert_eq!(system.send(&Ask::rebuild(ID)).await.status, 409);
     system.wire.script(&[THROTTLED, Through]);
     assert_eq!(system.send(&Ask::rebuild("ws-nosuchone0001")).await.status, 404);
+}
+
+/// The retry is refused, but the first attempt is still on its way, and the state that refused the
+/// retry may be gone when it lands.
+#[tokio::test]
+async fn a_refusal_after_an_ambiguous_attempt_leaves_the_outcome_unknown() {
+    let system = System::start().await;
+    let other = json!({ "WorkspaceId": ID, "State": "UPDATING" });
+    for has_key in [false, true] {
+        system.put("workspaces", other.clone()).await;
+        system.wire.script(&[Held, Through]);
+        let ask = if has_key { with_key(Ask::rebuild(ID)) } else { Ask::rebuild(ID) };
+        let answer = system.send(&ask).await;
+        let location = answer.header("location").expect("a location").to_owned();
+        assert_envelope(answer, Failure::Unknown { has_key }, "");
+        assert_eq!(system.send(&Ask::get(&location)).await.status, 404, "nothing has landed");
+
+        system.put("workspaces", json!({ "WorkspaceId": ID, "State": "AVAILABLE" })).await;
+        system.wire.land_held().await;
+        assert_eq!(system.send(&Ask::get(&location)).await.data()["status"], "REQUESTED");
+    }
+    system.put("workspaces", other).await;
+    system.wire.script(&[Held, Through]);
+    let answer = system.send(&Ask::aws_rebuild(ID)).await;
+    let (status, _, body) = Failure::Unknown { has_key: false }.in_aws_json();
+    assert_eq!((answer.status, answer.json()), (status, body));
+}
+
+/// An attempt of the first request is still on its way when the second request's rebuild begins and
+/// ends. Landing then would wipe the WorkSpace a third time.
+#[tokio::test]
+async fn a_late_attempt_does_not_land_after_another_rebuild() {
+    for (first, status) in [(Ask::rebuild(ID), 504), (Ask::aws_rebuild(ID), 500)] {
+        let system = System::start().await;
+        system.wire.script(&[Held, THROTTLED]);
+        assert_eq!(system.send(&first).await.status, status);
+        system.wire.script(&[Through]);
+        let second = system.send(&Ask::rebuild(ID)).await.id();
+        system.end_rebuild().await;
+        let before = system.item(ID).await;
+        assert_eq!(
+            (&before["State"], &before["Rebuild"]["Id"]),
+            (&json!("AVAILABLE"), &json!(second))
+        );
+
+        system.wire.land_held().await;
+
+        assert_eq!(system.item(ID).await, before);
+        let history = system.send(&Ask::get(&format!("/workspaces/{ID}/rebuilds"))).await.data();
+        assert_eq!(history["rebuilds"].as_array().map(Vec::len), Some(1), "{history}");
+    }
+}
+
+/// The clock of this environment is behind that of the environment that accepted the last rebuild.
+#[tokio::test]
+async fn a_rebuild_with_an_older_id_than_the_last_one_is_refused() {
+    let system = System::start().await;
+    for ask in [Ask::rebuild(ID), with_key(Ask::rebuild(ID))] {
+        let rebuild = json!({
+            "Id": "ffffffff-ffff-7fff-bfff-ffffffffffff",
+            "CreatedAt": "2025-01-01T00:00:00Z",
+            "Status": "SUCCEEDED",
+            "IdempotencyKey": "another",
+        });
+        let item = json!({ "WorkspaceId": ID, "State": "AVAILABLE", "Rebuild": rebuild });
+        system.put("workspaces", item.clone()).await;
+        assert_envelope(system.send(&ask).await, Failure::Busy, "");
+        assert_eq!(system.item(ID).await, item);
+    }
 }
 
 /// No later attempt shows whether the ambiguous one landed.
@@ -151,6 +237,8 @@ async fn an_attempt_that_may_have_landed_leaves_the_outcome_unknown() {
         &[BROKEN, THROTTLED],
         &[Cut],
         &[Garbled],
+        &[Truncated],
+        &[Truncated, THROTTLED],
     ] {
         for has_key in [false, true] {
             let system = System::start().await;
@@ -158,7 +246,7 @@ async fn an_attempt_that_may_have_landed_leaves_the_outcome_unknown() {
             let ask = Ask::rebuild(ID);
             let ask = if has_key { with_key(ask) } else { ask };
             let answer = system.send(&ask).await;
-            assert_eq!(answer, Failure::Unknown { has_key }.in_envelope(), "{script:?}");
+            assert_envelope(answer, Failure::Unknown { has_key }, &format!("{script:?}"));
         }
     }
     for has_key in [false, true] {
@@ -199,10 +287,8 @@ async fn a_retry_by_the_sdk_settles_an_unknown_outcome() {
 async fn attempts_that_time_out_may_have_landed() {
     let system = System::start().await;
     system.wire.script(&[Unanswered]);
-    assert_eq!(
-        system.send(&Ask::rebuild(ID)).await,
-        Failure::Unknown { has_key: false }.in_envelope()
-    );
+    let answer = system.send(&Ask::rebuild(ID)).await;
+    assert_envelope(answer, Failure::Unknown { has_key: false }, "");
     assert_eq!(system.item(ID).await["State"], "REBUILDING");
 }
 
@@ -214,7 +300,7 @@ async fn an_attempt_that_is_cut_short_may_have_landed() {
         let system = System::start_with(|dynamodb| dynamodb.timeout_config(limit)).await;
         system.wire.script(script);
         let answer = system.send(&Ask::rebuild(ID)).await;
-        assert_eq!(answer, Failure::Unknown { has_key: false }.in_envelope(), "{script:?}");
+        assert_envelope(answer, Failure::Unknown { has_key: false }, &format!("{script:?}"));
         assert_eq!(system.item(ID).await["State"], "REBUILDING", "{script:?}");
     }
 }
@@ -265,6 +351,7 @@ async fn a_failed_read_is_never_an_unknown_outcome() {
         (THROTTLED, Failure::Busy),
         (BROKEN, Failure::Unavailable),
         (Cut, Failure::Unavailable),
+        (Truncated, Failure::Unavailable),
         (DENIED, Failure::Internal),
     ] {
         system.wire.script(&[attempt]);

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::system::System;
 
-/// An API Gateway event. The body is base64, so that it can be any bytes.
+/// An API Gateway event with a request id of its own. The body is base64, so that it can be any
+/// bytes.
 pub fn event(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Value {
     let proxy = path.trim_matches('/');
     let mut values = serde_json::Map::new();
@@ -28,7 +29,7 @@ pub fn event(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) ->
             "stage": "v1",
             "path": format!("/v1{path}"),
             "httpMethod": method,
-            "requestId": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+            "requestId": uuid::Uuid::now_v7(),
             "identity": {
                 "sourceIp": "198.51.100.7",
                 "userArn": "arn:aws:sts::123456789012:assumed-role/desk/ana.silva",
@@ -73,14 +74,12 @@ async fn the_caller_is_stored() {
         let rebuild = item["Rebuild"].clone();
         ["RequestedBy", "SourceIp", "RequestId"].map(|name| rebuild[name].clone())
     };
-    let expected = [
-        "arn:aws:sts::123456789012:assumed-role/desk/ana.silva",
-        "198.51.100.7",
-        "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
-    ];
     for (id, face) in [("ws-available0001", ENVELOPE), ("ws-stopped0001", AWS_JSON)] {
-        system.invoke(&rebuild(id, face)).await;
-        assert_eq!(stored(system.item(id).await), expected);
+        let event = rebuild(id, face);
+        system.invoke(&event).await;
+        let caller = "arn:aws:sts::123456789012:assumed-role/desk/ana.silva";
+        let request_id = event["requestContext"]["requestId"].as_str().expect("an id");
+        assert_eq!(stored(system.item(id).await), [caller, "198.51.100.7", request_id]);
     }
     let mut unsigned = rebuild("ws-error0001", ENVELOPE);
     unsigned["requestContext"]["identity"]["userArn"] = Value::Null;
@@ -128,4 +127,49 @@ async fn invalid_utf8_is_refused() {
     let response = system.invoke(&event("POST", "/", &[ENVELOPE], body)).await;
     assert_eq!(response["statusCode"], 400, "{response}");
     assert_eq!(system.item("ws-available0001").await["State"], "AVAILABLE");
+}
+
+/// API Gateway or Lambda may deliver an event twice.
+#[tokio::test]
+async fn a_duplicated_event_gets_the_first_answer() {
+    let system = System::start().await;
+    let event = rebuild("ws-available0001", ENVELOPE);
+    let first = system.invoke(&event).await;
+    let second = system.invoke(&event).await;
+    assert_eq!((&first["statusCode"], &second["statusCode"]), (&json!(202), &json!(202)));
+    assert_eq!(first["body"], second["body"]);
+    assert_eq!(second["multiValueHeaders"]["idempotency-replayed"], json!(["true"]));
+
+    let event = rebuild("ws-stopped0001", AWS_JSON);
+    for _ in 0..2 {
+        assert_eq!(system.invoke(&event).await["body"], r#"{"FailedRequests":[]}"#);
+    }
+    let other = rebuild("ws-stopped0001", AWS_JSON);
+    let body = system.invoke(&other).await["body"].clone();
+    assert!(body.as_str().is_some_and(|body| body.contains("InvalidResourceState")), "{body}");
+}
+
+/// `lambda_http` panics on each of these before it calls any handler.
+#[tokio::test]
+async fn headers_that_are_no_part_of_a_url_are_ignored() {
+    let system = System::start().await;
+    for (name, value) in [
+        ("X-Forwarded-Proto", "a b"),
+        ("X-Forwarded-Proto", ""),
+        ("x-forwarded-proto", "a b"),
+        ("Host", "1.2.3.4.5"),
+        ("Host", "xn--"),
+        ("Host", "a b"),
+        ("host", "localhost:999999"),
+    ] {
+        for multi_value in [false, true] {
+            let mut event = event("GET", "/workspaces/ws-available0001", &[], b"");
+            if multi_value {
+                event["multiValueHeaders"][name] = json!([value]);
+            } else {
+                event["headers"][name] = json!(value);
+            }
+            assert_eq!(system.invoke(&event).await["statusCode"], 200, "{name}: {value}");
+        }
+    }
 }

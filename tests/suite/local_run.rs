@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::sync::LazyLock;
+use std::time::Duration;
 
+use local::gateway;
+use rebuild_workspaces::service::Service;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
@@ -59,6 +62,11 @@ impl Local {
             greeting[0].strip_prefix("Listening on ").expect("the first line says where");
         let api = listening.to_owned();
         Self { process, lines, greeting, api }
+    }
+
+    /// Kills the process, as if the machine had lost its power.
+    async fn kill(mut self) {
+        self.process.kill().await.expect("killed");
     }
 
     /// Presses Ctrl-C, waits for a clean exit, and returns the log.
@@ -225,36 +233,138 @@ async fn tables_in_a_file_survive_a_restart() {
     std::fs::remove_dir_all(folder).expect("the tables");
 }
 
-/// `lambda_http` panics on such a host, so the local gateway refuses it, as API Gateway would.
+/// The run dies at 50 different points while it creates its file.
+#[tokio::test]
+async fn a_killed_first_start_leaves_a_usable_file() {
+    let folder =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}k", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let written = || -> u64 {
+        let files = std::fs::read_dir(&folder).expect("the folder");
+        // SQLite's journal may be gone by the time it is asked for its length.
+        files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len())).sum()
+    };
+    let file = folder.join("tables.db");
+    let options = ["--data", file.to_str().expect("UTF-8")];
+    let clear = || {
+        for file in std::fs::read_dir(&folder).expect("the folder") {
+            std::fs::remove_file(file.expect("a file").path()).expect("removed");
+        }
+    };
+    Local::start(&options).await.kill().await;
+    let whole = written();
+    for point in 0..50 {
+        clear();
+        let mut process = program()
+            .args(["--port", "0", "--dynamodb-port", "0"])
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines();
+        // Past the last point it has begun to listen.
+        let listens = async { lines.next_line().await };
+        let reached = async {
+            while written() < whole * point / 50 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! { _ = listens => {}, () = reached => {} }
+        process.kill().await.expect("killed");
+
+        let local = Local::start(&options).await;
+        let answer = send(&local.api, &Ask::aws("DescribeWorkspaces", "{}")).await;
+        assert_eq!(answer.json()["Workspaces"].as_array().map(Vec::len), Some(17), "{point}");
+        assert_eq!(send(&local.api, &Ask::rebuild("ws-available0001")).await.status, 202);
+        local.kill().await;
+    }
+    std::fs::remove_dir_all(folder).expect("the tables");
+}
+
+/// Sends bytes and, if `is_cut`, closes this direction of the connection. Returns all that the
+/// server answers until it closes the other one.
+async fn send_bytes(api: &str, request: &[u8], is_cut: bool) -> String {
+    let address = api.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(request).await.expect("sent");
+    if is_cut {
+        stream.shutdown().await.expect("closed");
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}
+
+fn status_of(answer: &str) -> &str {
+    answer.lines().next().unwrap_or_default().trim_start_matches("HTTP/1.1 ")
+}
+
+/// `lambda_http` panicked on some of these; HTTP/1.1 wants exactly one host.
 #[tokio::test]
 async fn a_bad_host_is_a_bad_request() {
     let system = System::start().await;
-    let answered = |host: &'static str| {
-        let address = system.api.trim_start_matches("http://").to_owned();
-        async move {
-            let mut stream = TcpStream::connect(address).await.expect("a connection");
-            let request = format!("GET /x HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
-            stream.write_all(request.as_bytes()).await.expect("sent");
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.expect("an answer");
-            let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-            (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
-        }
+    let answered = async |headers: &str| {
+        let request = format!("GET /x HTTP/1.1\r\n{headers}connection: close\r\n\r\n");
+        send_bytes(&system.api, request.as_bytes(), false).await
     };
-    for host in ["a b", "[", "localhost:999999", "localhost:x", "a/b", "a\\b", "a@b", "%", ""] {
-        let (status, body) = answered(host).await;
-        assert_eq!(status, "HTTP/1.1 400 Bad Request", "{host}");
-        assert_eq!(
-            body,
-            Answer::failure(
-                400,
-                "VALIDATION_ERROR",
-                "Invalid request parameters: API Gateway could not take the request"
-            )
-            .body
-        );
+    let bad = ["a b", "[", "localhost:999999", "localhost:x", "a/b", "a\\b", "a@b", "%", ""];
+    let bad = bad.map(|host| format!("host: {host}\r\n"));
+    let count = [String::new(), "host: localhost\r\nhost: localhost\r\n".to_owned()];
+    for headers in bad.iter().chain(&count) {
+        let answer = answered(headers).await;
+        assert_eq!(status_of(&answer), "400 Bad Request", "{headers}");
+        let message = "Invalid request parameters: API Gateway could not take the request";
+        let body = Answer::failure(400, "VALIDATION_ERROR", message).body;
+        assert_eq!(answer.split_once("\r\n\r\n").map(|(_, body)| body), Some(&*body));
     }
     for host in ["localhost", "127.0.0.1:9000", "[::1]", "[::1]:9000", "example.com"] {
-        assert_eq!(answered(host).await.0, "HTTP/1.1 404 Not Found", "{host}");
+        let answer = answered(&format!("host: {host}\r\n")).await;
+        assert_eq!(status_of(&answer), "404 Not Found", "{host}");
     }
+    let old = send_bytes(&system.api, b"GET /x HTTP/1.0\r\n\r\n", false).await;
+    assert!(old.contains(" 404 Not Found"), "{old}");
+}
+
+#[tokio::test]
+async fn a_path_of_slashes_is_not_the_root() {
+    let system = System::start().await;
+    for path in ["//", "///", "//workspaces/ws-available0001"] {
+        let ask = Ask::rebuild("ws-available0001").at(path);
+        assert_eq!(system.send(&ask).await.status, 404, "{path}");
+    }
+    assert_eq!(system.item("ws-available0001").await["State"], "AVAILABLE");
+    assert_eq!(system.send(&Ask::get("/workspaces/ws-available0001/")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_utf8_is_refused_by_its_face() {
+    let system = System::start().await;
+    let body = b"{\"RebuildWorkspaceRequests\":[{\"WorkspaceId\":\"ws-available0001\"}],\"Reason\":\"\xff\"}";
+    let answer = system.send(&Ask::post(body)).await;
+    let message = "Invalid request parameters: the body is not valid JSON";
+    assert_eq!(answer, Answer::failure(400, "VALIDATION_ERROR", message));
+    let answer = system.send(&Ask::aws("RebuildWorkspaces", body)).await;
+    assert_eq!((answer.status, &answer.json()["__type"]), (400, &"SerializationException".into()));
+    assert_eq!(system.item("ws-available0001").await["State"], "AVAILABLE");
+}
+
+#[tokio::test]
+async fn a_body_that_is_cut_off_is_not_too_large() {
+    let system = System::start().await;
+    let request = b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{";
+    let answer = send_bytes(&system.api, request, true).await;
+    assert!(answer.is_empty() || status_of(&answer) == "400 Bad Request", "{answer}");
+}
+
+/// The client sends half a request and then nothing, and keeps the connection open.
+#[tokio::test]
+async fn half_a_request_does_not_hold_a_connection_open() {
+    let system = System::start().await;
+    let (listener, api) = listen().await;
+    let service = Service::new(system.store.clone());
+    tokio::spawn(gateway::serve(listener, service, Duration::from_millis(50)));
+    assert_eq!(send_bytes(&api, b"GET / HT", false).await, "");
+    let half = b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{";
+    let answer = send_bytes(&api, half, false).await;
+    assert_eq!(status_of(&answer), "408 Request Timeout");
 }

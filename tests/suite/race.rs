@@ -27,17 +27,17 @@ async fn environment(system: &System) -> Service {
     Service::new(store)
 }
 
-/// Sends the same request `MANY` times at once; returns the answers.
+/// Sends `MANY` requests with the same body at once; returns the answers.
 async fn all_at_once(system: &System, headers: &[(&str, &str)]) -> Vec<Value> {
     let body = json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": ID }] });
-    let event = event("POST", "/", headers, body.to_string().as_bytes()).to_string();
     let mut environments = vec![];
     for _ in 0..MANY {
         environments.push(environment(system).await);
     }
     system.wire.seen();
+    let event = || event("POST", "/", headers, body.to_string().as_bytes()).to_string();
     let requests: JoinSet<_> =
-        environments.into_iter().map(|service| invoke(service, event.clone())).collect();
+        environments.into_iter().map(|service| invoke(service, event())).collect();
     let answers = requests.join_all().await;
     assert_eq!(system.wire.operations(), vec!["UpdateItem"; MANY]);
     answers

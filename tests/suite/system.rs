@@ -1,8 +1,8 @@
 //! Starts the whole system for a test: an embedded DynamoDB and the API, each on a free port.
 
 use std::collections::BTreeMap;
-use std::future::pending;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
@@ -13,9 +13,12 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 use rebuild_workspaces::aws_http;
 use rebuild_workspaces::config::Config;
+use rebuild_workspaces::fleet::simulated::Simulated;
+use rebuild_workspaces::reconcile::Reconciler;
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::{Store, client_config};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 
 use crate::wire::Wire;
@@ -44,8 +47,8 @@ impl System {
 
     /// Starts a system; `change` adjusts the configuration of the API's DynamoDB client.
     pub async fn start_with(change: impl FnOnce(Builder) -> Builder) -> Self {
-        let (database, _) = dynamodb::open(None).expect("the tables of the template");
-        dynamodb::seed(&database).expect("the seed");
+        let database = dynamodb::in_memory().expect("the tables of the template");
+        dynamodb::seed_if_empty(&database).expect("the seed");
         let (listener, dynamodb) = listen().await;
         tokio::spawn(dynoxide::server::serve_on(listener, database));
         let wire = Wire::start(&dynamodb).await;
@@ -53,7 +56,7 @@ impl System {
         let to_wire = client_config(&to_wire, aws_http::client(&to_wire));
         let store = Store::new(change(to_wire), "workspaces".into(), "rebuilds".into());
         let (listener, api) = listen().await;
-        tokio::spawn(gateway::serve(listener, Service::new(store.clone()), pending()));
+        tokio::spawn(gateway::serve(listener, Service::new(store.clone()), gateway::READ_TIMEOUT));
         let config = config(&dynamodb);
         let client = Client::from_conf(client_config(&config, aws_http::client(&config)).build());
         Self { api, dynamodb, wire, store, client }
@@ -62,6 +65,16 @@ impl System {
     /// Sends a request to the API.
     pub async fn send(&self, ask: &Ask) -> Answer {
         send(&self.api, ask).await
+    }
+
+    /// Ends the open rebuilds: passes of the reconciler that hand over, see, and end.
+    pub async fn end_rebuild(&self) {
+        let fleet = Simulated { rebuild_time: Duration::ZERO };
+        let clock = OffsetDateTime::now_utc;
+        let reconciler = Reconciler { store: self.store.clone(), fleet, clock };
+        for _ in 0..3 {
+            reconciler.follow().await.expect("a pass");
+        }
     }
 
     /// Sends an API Gateway event to the function; returns the Lambda response.
@@ -156,6 +169,12 @@ impl Ask {
     pub fn aws_rebuild(id: &str) -> Self {
         let body = json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": id }] });
         Self::aws("RebuildWorkspaces", body.to_string())
+    }
+
+    /// Changes the path.
+    pub fn at(mut self, path: &str) -> Self {
+        self.path = path.into();
+        self
     }
 
     /// Adds a header.

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::Uri;
 use axum::response::Response;
@@ -40,6 +40,10 @@ pub enum Attempt {
     LandedWithError(u16, &'static str),
     /// It lands; the answer cannot be parsed.
     Garbled,
+    /// It lands; the connection is lost in the middle of the answer's body.
+    Truncated,
+    /// The connection is lost; it lands when the test calls [`Wire::land_held`].
+    Held,
 }
 
 /// Message of every error that the wire makes up. No answer of the API may repeat it.
@@ -59,6 +63,7 @@ pub struct Wire {
     pub url: String,
     script: Arc<Mutex<VecDeque<Attempt>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    held: Arc<Mutex<Vec<Request>>>,
     accepting: Arc<Mutex<Option<JoinHandle<()>>>>,
     upstream: Uri,
     client: Client<HttpConnector, Body>,
@@ -72,6 +77,7 @@ impl Wire {
             url,
             script: Arc::default(),
             seen: Arc::default(),
+            held: Arc::default(),
             accepting: Arc::default(),
             upstream: upstream.parse().expect("a URL"),
             client: Client::builder(TokioExecutor::new()).build_http(),
@@ -109,6 +115,15 @@ impl Wire {
         self.seen().into_iter().map(|seen| seen.operation).collect()
     }
 
+    /// Lets the held attempts land. Their answers go nowhere.
+    pub async fn land_held(&self) {
+        let held = std::mem::take(&mut *self.held.lock().expect("no panic"));
+        assert!(!held.is_empty(), "no attempt is held");
+        for request in held {
+            self.client.request(request).await.expect("an answer");
+        }
+    }
+
     /// Closes the port and all connections.
     pub async fn close(&self) {
         let accepting = self.accepting.lock().expect("no panic").take().expect("an open port");
@@ -135,12 +150,15 @@ impl Wire {
             operation: target.rsplit('.').next().unwrap_or_default().to_owned(),
             input: input.clone(),
         });
-        let land = async {
-            let mut request = Request::from_parts(head, Body::from(body));
-            *request.uri_mut() = self.upstream.clone();
-            self.client.request(request).await.expect("an answer").map(Body::new)
-        };
-        match self.next() {
+        let mut request = Request::from_parts(head, Body::from(body));
+        *request.uri_mut() = self.upstream.clone();
+        let attempt = self.next();
+        if let Attempt::Held = attempt {
+            self.held.lock().expect("no panic").push(request);
+            return Err(Lost);
+        }
+        let land = async { self.client.request(request).await.expect("an answer").map(Body::new) };
+        match attempt {
             Attempt::Through => Ok(land.await),
             Attempt::Lost => {
                 land.await;
@@ -173,6 +191,13 @@ impl Wire {
                 land.await;
                 Ok(Response::new(Body::from("}")))
             }
+            Attempt::Truncated => {
+                let answer = land.await;
+                let begin = Ok(Bytes::from_static(b"{"));
+                let body = Body::from_stream(futures_util::stream::iter([begin, Err(Lost)]));
+                Ok(Response::builder().status(answer.status()).body(body).expect("a response"))
+            }
+            Attempt::Held => unreachable!("returned above"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What stands under `data` and `error`.
+//! The contents of `data` and `error`.
 
 use serde::Serialize;
 use serde_with::skip_serializing_none;

@@ -11,7 +11,7 @@ use rebuild_workspaces::aws_http;
 use rebuild_workspaces::config::{FleetConfig, FleetMode};
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
-use rebuild_workspaces::fleet::{Fleet, FleetState, HandOverError};
+use rebuild_workspaces::fleet::{Fleet, HandOverError};
 use rebuild_workspaces::rebuild::Status;
 use rebuild_workspaces::reconcile::Reconciler;
 use rebuild_workspaces::workspace::{State, WorkspaceId};
@@ -158,8 +158,8 @@ async fn a_workspace_is_gone_only_if_a_valid_answer_omits_it() {
         json!({ "Workspaces": [workspace] }).to_string()
     };
     let rows = [
-        (with("STOPPED"), Some(FleetState::Known(State::Stopped))),
-        (with("FROZEN"), Some(FleetState::Unknown)),
+        (with("STOPPED"), Some(State::Stopped)),
+        (with("FROZEN"), Some(State::Unknown)),
         (json!({ "Workspaces": [] }).to_string(), None),
     ];
     for (body, expected) in rows {

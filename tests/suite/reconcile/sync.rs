@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rebuild_workspaces::error::{Cause, Fault};
-use rebuild_workspaces::fleet::{Fleet, FleetState, HandOverError, Listed};
+use rebuild_workspaces::fleet::{Fleet, HandOverError, Listed};
 use rebuild_workspaces::reconcile::{Reconciler, Synced};
 use rebuild_workspaces::timestamp::Timestamp;
 use rebuild_workspaces::workspace::{Description, State, Workspace, WorkspaceId};
@@ -29,10 +29,10 @@ impl Fleet for Listing {
         &self,
         workspaces: &[Workspace],
         _: Timestamp,
-    ) -> Result<HashMap<WorkspaceId, FleetState>, Cause> {
+    ) -> Result<HashMap<WorkspaceId, State>, Cause> {
         let ids = workspaces.iter().map(|workspace| workspace.workspace_id.clone());
         let known = ids.filter(|id| self.unlisted.contains(id));
-        Ok(known.map(|id| (id, FleetState::Known(State::Available))).collect())
+        Ok(known.map(|id| (id, State::Available)).collect())
     }
 
     async fn rebuild(&self, _: &WorkspaceId) -> Result<(), HandOverError> {
@@ -63,7 +63,7 @@ impl Listing {
 
 fn listed(id: &WorkspaceId, state: State) -> Listed {
     let description = Description { user_name: Some("ana".into()), ..Description::default() };
-    Listed { workspace_id: id.clone(), state: FleetState::Known(state), description }
+    Listed { workspace_id: id.clone(), state: state, description }
 }
 
 fn add<const N: usize>(world: &World) -> [WorkspaceId; N] {

@@ -1,7 +1,6 @@
 //! The next step for every state of the WorkSpace at every stage of a rebuild: the table of the
 //! design, row by row.
 
-use rebuild_workspaces::fleet::FleetState;
 use rebuild_workspaces::rebuild::{Rebuild, Stage, Status};
 use rebuild_workspaces::reconcile::{Step, next_step};
 use rebuild_workspaces::timestamp::Timestamp;
@@ -10,13 +9,14 @@ use strum::VariantArray;
 use time::{Duration, OffsetDateTime};
 
 /// All stages, each begun at `since`.
-fn stages(since: Timestamp) -> [Stage; 5] {
+fn stages(since: Timestamp) -> [Stage; 6] {
     [
         Stage::Requested,
         Stage::Claimed { since },
         Stage::Started { since },
         Stage::Seen { since },
         Stage::Ended,
+        Stage::Unknown,
     ]
 }
 
@@ -28,11 +28,13 @@ fn expected(stage: Stage, seen: Option<State>, age: i64) -> &'static str {
     use State::{
         AdminMaintenance, Available, Error, Impaired, Maintenance, Pending, Rebooting, Rebuilding,
         Restoring, Starting, Stopped, Stopping, Suspended, Terminated, Terminating, Unhealthy,
-        Updating,
+        Unknown, Updating,
     };
     let by_limit = |limit, before, after| if age < limit { before } else { after };
-    if stage == Stage::Ended {
-        return "close";
+    match stage {
+        Stage::Ended => return "close",
+        Stage::Unknown => return "wait",
+        Stage::Requested | Stage::Claimed { .. } | Stage::Started { .. } | Stage::Seen { .. } => {}
     }
     let Some(seen) = seen else {
         return "WORKSPACE_GONE";
@@ -54,16 +56,16 @@ fn expected(stage: Stage, seen: Option<State>, age: i64) -> &'static str {
         (Suspended, Stage::Claimed { .. }) => "HANDOVER_UNKNOWN",
         (
             Pending | Starting | Stopping | Updating | Maintenance | AdminMaintenance | Restoring
-            | Impaired,
+            | Impaired | Unknown,
             Stage::Requested,
         ) => by_limit(3600, "wait", "INVALID_STATE"),
         (
             Pending | Starting | Stopping | Updating | Maintenance | AdminMaintenance | Restoring
-            | Impaired,
+            | Impaired | Unknown,
             Stage::Claimed { .. },
         ) => by_limit(3600, "wait", "HANDOVER_UNKNOWN"),
         (_, Stage::Started { .. } | Stage::Seen { .. }) => by_limit(14400, "wait", "TIMED_OUT"),
-        (_, Stage::Ended) => unreachable!("returned above"),
+        (_, Stage::Ended | Stage::Unknown) => unreachable!("returned above"),
     }
 }
 
@@ -80,6 +82,7 @@ fn at(stage: Stage, begin: OffsetDateTime) -> Rebuild {
             rebuild.seen_rebuilding_at = Some(since);
         }
         Stage::Ended => rebuild.status = Status::Succeeded,
+        Stage::Unknown => rebuild.status = Status::Unknown,
     }
     assert_eq!(rebuild.stage(), stage);
     rebuild
@@ -103,13 +106,14 @@ fn word(step: Step) -> (String, Option<State>) {
 #[test]
 fn each_state_has_its_step_at_each_stage() {
     let begin = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
-    let states = State::VARIANTS.iter().copied().map(Some).chain([None]);
+    let known = State::VARIANTS.iter().copied().filter(|state| *state != State::Unknown);
+    let states = known.map(Some).chain([None]);
     for seen in states {
         for (stage, age) in
             stages(begin.into()).into_iter().flat_map(|stage| AGES.map(|age| (stage, age)))
         {
             let now = Timestamp::from(begin + Duration::seconds(age));
-            let step = next_step(&at(stage, begin), seen.map(FleetState::Known), now);
+            let step = next_step(&at(stage, begin), seen, now);
             let (word, state) = word(step);
             assert_eq!(word, expected(stage, seen, age), "{seen:?}, {stage:?}, {age} s");
             let state_of_end = state.unwrap_or(seen.unwrap_or(State::Terminated));
@@ -126,7 +130,7 @@ fn an_unknown_state_is_treated_as_a_passing_one() {
     {
         let now = Timestamp::from(begin + Duration::seconds(age));
         let rebuild = Rebuild { previous_state: Some(State::Unhealthy), ..at(stage, begin) };
-        let (word, state) = word(next_step(&rebuild, Some(FleetState::Unknown), now));
+        let (word, state) = word(next_step(&rebuild, Some(State::Unknown), now));
         assert_eq!(word, expected(stage, Some(State::Impaired), age), "{stage:?}, {age} s");
         assert!(state.is_none_or(|state| state == State::Unhealthy), "{state:?}");
     }

@@ -103,6 +103,21 @@ async fn a_write_based_on_an_outdated_read_changes_nothing() {
     }
 }
 
+/// A pass that stood still must not write an outdated end over the record.
+#[tokio::test]
+async fn a_record_is_written_once() {
+    let world = World::new();
+    let store = world.process(0).0.store;
+    let id = world.add(Machine::new());
+    let first = Rebuild { status: Status::Succeeded, ..Rebuild::new(world.now()) };
+    let second = Rebuild { status: Status::Failed, ..first.clone() };
+    for ended in [&first, &second] {
+        store.record_end(&id, ended).await.expect("recorded");
+    }
+    let record = store.record(&id, first.id).await.expect("an answer");
+    assert_eq!(record, Some(first));
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "callers have values and references")]
 fn text(value: impl ToString) -> Value {
     json!({ "S": value.to_string() })
