@@ -12,6 +12,8 @@ use crate::error::Fault;
 use crate::timestamp::Timestamp;
 use crate::workspace::{Description, State, Workspace, WorkspaceId};
 
+/// The table has no such WorkSpace.
+const NO_ITEM: &str = "attribute_not_exists(WorkspaceId)";
 /// No rebuild is open.
 const NOT_OPEN: &str = "attribute_not_exists(OpenRebuild)";
 /// The state is the one that was read.
@@ -82,7 +84,7 @@ impl Store {
             .set_expression_attribute_values(Some(changes.values));
         let mut conditions = vec![];
         match read {
-            None => conditions.push("attribute_not_exists(WorkspaceId)"),
+            None => conditions.push(NO_ITEM),
             Some(read) => {
                 conditions.push(NOT_OPEN);
                 // `Unknown` stands for a text that was not kept, so it cannot be compared.

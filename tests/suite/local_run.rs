@@ -8,9 +8,10 @@ use std::time::Duration;
 use local::gateway;
 use rebuild_workspaces::service::Service;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::system::{Answer, Ask, System, listen, send};
 
@@ -36,18 +37,23 @@ fn program() -> Command {
 }
 
 /// A local run that has started to listen.
-struct Local {
+pub struct Local {
     process: Child,
-    lines: Lines<BufReader<ChildStdout>>,
     greeting: Vec<String>,
-    api: String,
+    log: JoinHandle<Vec<Value>>,
+    pub api: String,
 }
 
 impl Local {
+    /// Starts it with an embedded DynamoDB.
     async fn start(options: &[&str]) -> Self {
-        let free_ports = ["--port", "0", "--dynamodb-port", "0"];
+        Self::start_with(&[&["--dynamodb-port", "0"], options].concat()).await
+    }
+
+    /// Starts it on a free port.
+    pub async fn start_with(options: &[&str]) -> Self {
         let mut process = program()
-            .args(free_ports)
+            .args(["--port", "0"])
             .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -61,27 +67,31 @@ impl Local {
         let listening =
             greeting[0].strip_prefix("Listening on ").expect("the first line says where");
         let api = listening.to_owned();
-        Self { process, lines, greeting, api }
+        // A process stops once the pipe that it prints to is full.
+        let log = tokio::spawn(async move {
+            let mut log = vec![];
+            while let Some(line) = lines.next_line().await.expect("UTF-8") {
+                if line.starts_with('{') {
+                    log.push(serde_json::from_str(&line).expect("JSON"));
+                }
+            }
+            log
+        });
+        Self { process, greeting, log, api }
     }
 
     /// Kills the process, as if the machine had lost its power.
-    async fn kill(mut self) {
+    pub async fn kill(mut self) {
         self.process.kill().await.expect("killed");
     }
 
     /// Presses Ctrl-C, waits for a clean exit, and returns the log.
-    async fn stop(mut self) -> Vec<Value> {
+    async fn stop(self) -> Vec<Value> {
         let id = self.process.id().expect("it runs");
         let kill = format!("kill -INT {id}");
         assert!(Command::new("sh").args(["-c", &kill]).status().await.expect("a shell").success());
-        let mut log = vec![];
-        while let Some(line) = self.lines.next_line().await.expect("UTF-8") {
-            if line.starts_with('{') {
-                log.push(serde_json::from_str(&line).expect("JSON"));
-            }
-        }
-        let Output { status, stderr, .. } =
-            self.process.wait_with_output().await.expect("an exit status");
+        let log = self.log.await.expect("the log");
+        let Output { status, stderr, .. } = self.process.wait_with_output().await.expect("its end");
         assert_eq!((status.code(), String::from_utf8_lossy(&stderr).as_ref()), (Some(0), ""));
         log
     }

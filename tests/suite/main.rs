@@ -12,6 +12,7 @@ mod local_run;
 mod properties;
 mod race;
 mod reconcile;
+mod soak;
 mod system;
 mod template;
 mod trust;

@@ -90,6 +90,13 @@ impl System {
         serde_dynamo::from_item(output.item.expect("the WorkSpace")).expect("JSON")
     }
 
+    /// All items of a table, as plain JSON.
+    pub async fn scan(&self, table: &str) -> Vec<Value> {
+        let items = self.client.scan().table_name(table).into_paginator().items().send();
+        let items = items.try_collect().await.expect("an answer").into_iter();
+        items.map(|item| serde_dynamo::from_item(item).expect("JSON")).collect()
+    }
+
     /// Writes an item, given as plain JSON, to a table.
     pub async fn put(&self, table: &str, item: Value) {
         let item = serde_dynamo::to_item(item).expect("an object");

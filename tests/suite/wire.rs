@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
@@ -14,6 +15,8 @@ use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use proptest::prelude::Rng as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -44,6 +47,8 @@ pub enum Attempt {
     Truncated,
     /// The connection is lost; it lands when the test calls [`Wire::land_held`].
     Held,
+    /// It lands late, but within the time of an attempt.
+    Slow,
 }
 
 /// Message of every error that the wire makes up. No answer of the API may repeat it.
@@ -64,6 +69,7 @@ pub struct Wire {
     script: Arc<Mutex<VecDeque<Attempt>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
     held: Arc<Mutex<Vec<Request>>>,
+    random: Arc<Mutex<Option<TestRng>>>,
     accepting: Arc<Mutex<Option<JoinHandle<()>>>>,
     upstream: Uri,
     client: Client<HttpConnector, Body>,
@@ -78,6 +84,7 @@ impl Wire {
             script: Arc::default(),
             seen: Arc::default(),
             held: Arc::default(),
+            random: Arc::default(),
             accepting: Arc::default(),
             upstream: upstream.parse().expect("a URL"),
             client: Client::builder(TokioExecutor::new()).build_http(),
@@ -115,10 +122,25 @@ impl Wire {
         self.seen().into_iter().map(|seen| seen.operation).collect()
     }
 
+    /// From now on, random faults hit one attempt in four, and held attempts land at random times.
+    pub fn be_random(&self, seed: [u8; 32]) {
+        let random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+        *self.random.lock().expect("no panic") = Some(random);
+    }
+
+    /// From now on, every attempt gets through.
+    pub fn be_reliable(&self) {
+        *self.random.lock().expect("no panic") = None;
+    }
+
+    /// How many attempts are held.
+    pub fn held(&self) -> usize {
+        self.held.lock().expect("no panic").len()
+    }
+
     /// Lets the held attempts land. Their answers go nowhere.
     pub async fn land_held(&self) {
         let held = std::mem::take(&mut *self.held.lock().expect("no panic"));
-        assert!(!held.is_empty(), "no attempt is held");
         for request in held {
             self.client.request(request).await.expect("an answer");
         }
@@ -132,6 +154,22 @@ impl Wire {
     }
 
     fn next(&self) -> Attempt {
+        if let Some(random) = self.random.lock().expect("no panic").as_mut() {
+            return match random.next_u32() % 48 {
+                0 => Attempt::Lost,
+                1 => Attempt::Cut,
+                2 => Attempt::Answered(400, "ThrottlingException"),
+                3 => Attempt::Answered(400, "TransactionConflictException"),
+                4 => Attempt::Answered(500, "InternalServerError"),
+                5 => Attempt::LandedWithError(500, "InternalServerError"),
+                6 => Attempt::LandedWithError(503, "ServiceUnavailable"),
+                7 => Attempt::Garbled,
+                8 => Attempt::Truncated,
+                9 | 10 => Attempt::Held,
+                11 => Attempt::Slow,
+                _ => Attempt::Through,
+            };
+        }
         let mut script = self.script.lock().expect("no panic");
         let next = script.front().copied().unwrap_or(Attempt::Through);
         if script.len() > 1 {
@@ -157,9 +195,17 @@ impl Wire {
             self.held.lock().expect("no panic").push(request);
             return Err(Lost);
         }
+        let is_random = self.random.lock().expect("no panic").is_some();
+        if is_random && self.held() > 3 {
+            self.land_held().await;
+        }
         let land = async { self.client.request(request).await.expect("an answer").map(Body::new) };
         match attempt {
             Attempt::Through => Ok(land.await),
+            Attempt::Slow => {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                Ok(land.await)
+            }
             Attempt::Lost => {
                 land.await;
                 Err(Lost)

@@ -63,7 +63,7 @@ impl Listing {
 
 fn listed(id: &WorkspaceId, state: State) -> Listed {
     let description = Description { user_name: Some("ana".into()), ..Description::default() };
-    Listed { workspace_id: id.clone(), state: state, description }
+    Listed { workspace_id: id.clone(), state, description }
 }
 
 fn add<const N: usize>(world: &World) -> [WorkspaceId; N] {
