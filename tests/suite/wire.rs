@@ -2,6 +2,7 @@
 //! applies the faults that a test scripts.
 
 use std::collections::VecDeque;
+use std::future::ready;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::Uri;
 use axum::response::Response;
+use futures_util::StreamExt as _;
+use futures_util::stream::once;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -239,8 +242,13 @@ impl Wire {
             }
             Attempt::Truncated => {
                 let answer = land.await;
-                let begin = Ok(Bytes::from_static(b"{"));
-                let body = Body::from_stream(futures_util::stream::iter([begin, Err(Lost)]));
+                let begin = once(ready(Ok(Bytes::from_static(b"{"))));
+                // The pause lets the head and the begin of the body out first.
+                let end = once(async {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    Err(Lost)
+                });
+                let body = Body::from_stream(begin.chain(end));
                 Ok(Response::builder().status(answer.status()).body(body).expect("a response"))
             }
             Attempt::Held => unreachable!("returned above"),
