@@ -15,7 +15,8 @@ use std::convert::Infallible;
 use std::time::Instant;
 
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
-use lambda_http::http::StatusCode;
+use lambda_http::http::header::HOST;
+use lambda_http::http::{HeaderName, StatusCode};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Context, LambdaEvent, Request, Service as _, service_fn};
 use serde::Serialize;
@@ -27,6 +28,9 @@ use crate::error::{Cause, chain};
 use crate::rebuild::Accepted;
 use crate::service::Service;
 use crate::workspace::WorkspaceId;
+
+/// The client's protocol, as API Gateway saw it.
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Answers one API Gateway event, and logs one line about it. Every failure is an answer.
 ///
@@ -41,7 +45,7 @@ pub async fn invoke(
 ) -> Result<impl Serialize + use<>, Infallible> {
     let LambdaEvent { mut payload, context } = event;
     // lambda_http builds a URL from these and panics if it cannot. Nothing here uses them.
-    for name in ["host", "x-forwarded-proto"] {
+    for name in [&HOST, &X_FORWARDED_PROTO] {
         payload.headers.remove(name);
         payload.multi_value_headers.remove(name);
     }

@@ -61,9 +61,12 @@ impl Service {
         // recognise each other.
         let new = Rebuild::new(OffsetDateTime::now_utc());
         let api_request = request.caller.request_id.as_deref();
-        let api_key = api_request.map(IdempotencyKey::from_api_request);
+        let api_key = || api_request.map(IdempotencyKey::from_api_request);
         let rebuild = Rebuild {
-            idempotency_key: request.idempotency_key.or(api_key).unwrap_or_else(|| new.id.into()),
+            idempotency_key: request
+                .idempotency_key
+                .or_else(api_key)
+                .unwrap_or_else(|| new.id.into()),
             requested_by: request.caller.arn,
             source_ip: request.caller.source_ip,
             request_id: request.caller.request_id,

@@ -24,7 +24,7 @@ use self::fault::{IS_AMBIGUOUS, NoteAmbiguity, condition_failure, fault};
 use self::item::{Item, string, to_item, to_workspace, workspace_key};
 use crate::config::Config;
 use crate::error::{Fault, RebuildError};
-use crate::rebuild::{Accepted, Rebuild, Status};
+use crate::rebuild::{Accepted, Rebuild};
 use crate::workspace::{State, WorkspaceId};
 
 /// The changes of the accepting write.
@@ -95,6 +95,7 @@ impl Store {
         id: &WorkspaceId,
         rebuild: &Rebuild,
     ) -> Result<Accepted, RebuildError> {
+        let item = to_item(rebuild)?;
         let mut request = self
             .client
             .update_item()
@@ -105,11 +106,12 @@ impl Store {
             .expression_attribute_names("#State", "State")
             .expression_attribute_names("#Rebuild", "Rebuild")
             .expression_attribute_values(":rebuilding", string(State::Rebuilding))
-            .expression_attribute_values(":rebuild", AttributeValue::M(to_item(rebuild)?))
-            .expression_attribute_values(":requested", string(Status::Requested))
-            .expression_attribute_values(":now", string(rebuild.created_at))
-            .expression_attribute_values(":key", string(&rebuild.idempotency_key))
-            .expression_attribute_values(":id", string(rebuild.id))
+            // Cloned, since formatting them again costs more than copying.
+            .expression_attribute_values(":now", item["CreatedAt"].clone())
+            .expression_attribute_values(":key", item["IdempotencyKey"].clone())
+            .expression_attribute_values(":id", item["Id"].clone())
+            .expression_attribute_values(":requested", item["Status"].clone())
+            .expression_attribute_values(":rebuild", AttributeValue::M(item))
             .return_values_on_condition_check_failure(OnFailure::AllOld);
         for (name, state) in STATE_PLACEHOLDERS.into_iter().zip(State::REBUILDABLE) {
             request = request.expression_attribute_values(name, string(state));
