@@ -96,7 +96,20 @@ impl Store {
         rebuild: &Rebuild,
     ) -> Result<Accepted, RebuildError> {
         let item = to_item(rebuild)?;
-        let mut request = self
+        // Cloned, since formatting them again costs more than copying.
+        let [now, key, rebuild_id, requested] =
+            ["CreatedAt", "IdempotencyKey", "Id", "Status"].map(|name| item[name].clone());
+        let values = [
+            (":rebuild", AttributeValue::M(item)),
+            (":now", now),
+            (":key", key),
+            (":id", rebuild_id),
+            (":requested", requested),
+            (":rebuilding", string(State::Rebuilding)),
+        ];
+        let states = STATE_PLACEHOLDERS.into_iter().zip(State::REBUILDABLE.map(string));
+        let values = values.into_iter().chain(states);
+        let request = self
             .client
             .update_item()
             .table_name(&self.workspaces)
@@ -105,17 +118,10 @@ impl Store {
             .condition_expression(ACCEPT_CONDITION)
             .expression_attribute_names("#State", "State")
             .expression_attribute_names("#Rebuild", "Rebuild")
-            .expression_attribute_values(":rebuilding", string(State::Rebuilding))
-            // Cloned, since formatting them again costs more than copying.
-            .expression_attribute_values(":now", item["CreatedAt"].clone())
-            .expression_attribute_values(":key", item["IdempotencyKey"].clone())
-            .expression_attribute_values(":id", item["Id"].clone())
-            .expression_attribute_values(":requested", item["Status"].clone())
-            .expression_attribute_values(":rebuild", AttributeValue::M(item))
+            .set_expression_attribute_values(Some(
+                values.map(|(name, value)| (name.to_owned(), value)).collect(),
+            ))
             .return_values_on_condition_check_failure(OnFailure::AllOld);
-        for (name, state) in STATE_PLACEHOLDERS.into_iter().zip(State::REBUILDABLE) {
-            request = request.expression_attribute_values(name, string(state));
-        }
         let noted = async { (request.send().await, IS_AMBIGUOUS.with(Cell::get)) };
         let sent = IS_AMBIGUOUS.scope(Cell::new(false), noted).await;
         let (Err(error), is_ambiguous) = sent else {
