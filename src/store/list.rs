@@ -20,16 +20,8 @@ impl Store {
     /// # Errors
     /// The table was not read, or the item is broken.
     pub async fn workspace(&self, id: &WorkspaceId) -> Result<Option<Workspace>, Fault> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.workspaces)
-            .set_key(Some(workspace_key(id)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(fault)?;
-        output.item.map(to_workspace).transpose()
+        let item = self.get_item(&self.workspaces, workspace_key(id)).await?;
+        item.map(to_workspace).transpose()
     }
 
     /// The record of an ended rebuild, read consistently.
@@ -41,16 +33,15 @@ impl Store {
         id: &WorkspaceId,
         rebuild_id: RebuildId,
     ) -> Result<Option<Rebuild>, Fault> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.rebuilds)
-            .set_key(Some(record_key(id, rebuild_id)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(fault)?;
-        output.item.map(to_record).transpose()
+        let item = self.get_item(&self.rebuilds, record_key(id, rebuild_id)).await?;
+        item.map(to_record).transpose()
+    }
+
+    /// One item, read consistently.
+    async fn get_item(&self, table: &str, key: Item) -> Result<Option<Item>, Fault> {
+        let request = self.client.get_item().table_name(table).set_key(Some(key));
+        let output = request.consistent_read(true).send().await.map_err(fault)?;
+        Ok(output.item)
     }
 
     /// Records of a WorkSpace's ended rebuilds, newest first, and whether there may be more: at

@@ -16,11 +16,11 @@ use crate::workspace::{Description, State, Workspace, WorkspaceId};
 const NO_ITEM: &str = "attribute_not_exists(WorkspaceId)";
 /// No rebuild is open.
 const NOT_OPEN: &str = "attribute_not_exists(OpenRebuild)";
-/// The state is the one that was read.
+/// The state has not changed since it was read.
 const SAME_STATE: &str = "#State = :read_state";
 /// The WorkSpace has had no rebuild.
 const NO_REBUILD: &str = "attribute_not_exists(#Rebuild)";
-/// The last rebuild is the one that was read.
+/// No other rebuild was accepted since the item was read.
 const SAME_REBUILD: &str = "#Rebuild.Id = :id";
 
 impl Store {
