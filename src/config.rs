@@ -9,9 +9,10 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::{Credentials, Region, SharedCredentialsProvider};
 use lambda_http::http::Uri;
 use rustls::RootCertStore;
-use strum::{EnumString, VariantNames};
+use strum::VariantNames as _;
 
 use crate::aws_http::{public_roots, read_bundle};
+use crate::rebuild::FleetMode;
 
 /// What both functions read from their environment.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct Config {
     pub workspaces_table: String,
     /// Name of the table with one item per ended rebuild.
     pub rebuilds_table: String,
+    /// The fleet that rebuilds are accepted for and handed over to.
+    pub fleet_mode: FleetMode,
     pub(crate) region: Region,
     pub(crate) credentials: SharedCredentialsProvider,
     /// Endpoint of DynamoDB, if not AWS's own.
@@ -27,25 +30,15 @@ pub struct Config {
     pub(crate) roots: Arc<RootCertStore>,
 }
 
-/// What only the reconciler reads: the fleet that it hands rebuilds to.
+/// What only the reconciler reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FleetConfig {
-    /// The implementation of the fleet.
-    pub mode: FleetMode,
     /// How long a rebuild takes in the simulated fleet.
     pub rebuild_time: Duration,
     /// Endpoint of the WorkSpaces API, if not AWS's own.
     pub endpoint: Option<String>,
-}
-
-/// The two fleets. A fresh deployment is simulated: nothing real is wiped until the deployer says so.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, EnumString, VariantNames)]
-pub enum FleetMode {
-    /// No WorkSpaces behind it: its answers depend on the item and the clock only.
-    #[default]
-    Simulated,
-    /// The Amazon WorkSpaces API.
-    AmazonWorkSpaces,
+    /// How long an accepted rebuild may wait to be handed over.
+    pub deadline: time::Duration,
 }
 
 /// A variable that is missing or unusable. The message is one line without the value, which may be
@@ -113,9 +106,14 @@ impl Config {
             None,
             "environment",
         );
+        let fleet_mode = env.first(&["FLEET_MODE"], |mode| {
+            mode.parse()
+                .map_err(|_| format!("it has to be one of {}", FleetMode::VARIANTS.join(", ")))
+        })?;
         Ok(Self {
             workspaces_table: env.required("WORKSPACES_TABLE")?,
             rebuilds_table: env.required("REBUILDS_TABLE")?,
+            fleet_mode: fleet_mode.unwrap_or_default(),
             region: Region::new(env.required("AWS_REGION")?),
             credentials: SharedCredentialsProvider::new(credentials),
             endpoint: env.first(&["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"], http_url)?,
@@ -142,17 +140,13 @@ impl FleetConfig {
     /// Names the variable that is unusable.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let env = Environment(lookup);
-        let mode = env.first(&["FLEET_MODE"], |mode| {
-            mode.parse()
-                .map_err(|_| format!("it has to be one of {}", FleetMode::VARIANTS.join(", ")))
-        })?;
-        let seconds = env.first(&["FLEET_REBUILD_SECONDS"], |seconds| {
-            seconds.parse::<u32>().map_err(|error| error.to_string())
-        })?;
+        let number = |text: String| text.parse::<u32>().map_err(|error| error.to_string());
+        let seconds = env.first(&["FLEET_REBUILD_SECONDS"], number)?.unwrap_or(1200);
+        let hours = env.first(&["HAND_OVER_DEADLINE_HOURS"], number)?.unwrap_or(24);
         Ok(Self {
-            mode: mode.unwrap_or_default(),
-            rebuild_time: Duration::from_secs(seconds.unwrap_or(1200).into()),
+            rebuild_time: Duration::from_secs(seconds.into()),
             endpoint: env.first(&["FLEET_ENDPOINT_URL"], http_url)?,
+            deadline: time::Duration::hours(hours.into()),
         })
     }
 }

@@ -10,6 +10,7 @@ pub mod simulated;
 use std::collections::HashMap;
 
 use crate::error::Cause;
+use crate::rebuild::FleetMode;
 use crate::timestamp::Timestamp;
 use crate::workspace::{Description, State, Workspace, WorkspaceId};
 
@@ -18,6 +19,9 @@ pub const IDS_PER_CALL: usize = 25;
 
 /// The service that has the WorkSpaces and rebuilds them.
 pub trait Fleet {
+    /// The kind of this fleet.
+    const MODE: FleetMode;
+
     /// The states of these WorkSpaces at `now`; at most [`IDS_PER_CALL`] of them. A WorkSpace that
     /// is missing from the answer is not in the fleet. The answer is eventually consistent.
     fn describe(

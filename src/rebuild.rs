@@ -1,14 +1,16 @@
 //! Rebuilds: their ids, how far they have come, how they end. Pure: no I/O, no clock.
 
 mod end;
+mod sight;
 
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
-use strum::{Display, EnumString};
+use strum::{Display, EnumString, VariantNames};
 use time::OffsetDateTime;
 use uuid::{NoContext, Uuid};
 
-pub use self::end::{End, Failure, FailureCode, TIME_LIMIT};
+pub use self::end::{End, Failure, FailureCode, Outcome, TIME_LIMIT, UnknownCode};
+pub use self::sight::{Class, Sight};
 use crate::error::InvalidFormat;
 use crate::timestamp::Timestamp;
 use crate::workspace::State;
@@ -118,7 +120,7 @@ impl From<Reason> for String {
 }
 
 /// The status of a rebuild, as clients see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumString, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, Serialize, Deserialize)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
@@ -128,11 +130,38 @@ pub enum Status {
     Started,
     /// Ended: the WorkSpace was rebuilt.
     Succeeded,
-    /// Ended badly, or nobody knows how; the error code says which.
+    /// Ended: the WorkSpace was not rebuilt; the error code says why.
     Failed,
-    /// A status that this version does not know. The reconciler leaves such a rebuild alone.
-    #[serde(other)]
+    /// Ended, and it is not known whether the WorkSpace was rebuilt; the error code says why.
     Unknown,
+    /// A status that this version does not know. The reconciler leaves such a rebuild alone, and
+    /// clients see `UNKNOWN`.
+    #[strum(serialize = "UNKNOWN")]
+    #[serde(rename(serialize = "UNKNOWN"), other)]
+    Newer,
+}
+
+/// The kinds of fleet. A fresh deployment is simulated: nothing real is wiped until the deployer
+/// says so.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Display,
+    EnumString,
+    VariantNames,
+    Serialize,
+    Deserialize,
+)]
+pub enum FleetMode {
+    /// No WorkSpaces behind it: its answers depend on the item and the clock only.
+    #[default]
+    Simulated,
+    /// The Amazon WorkSpaces API.
+    AmazonWorkSpaces,
 }
 
 /// A rebuild of one WorkSpace: who requested it, when and why, and what happened to it.
@@ -153,18 +182,22 @@ pub struct Rebuild {
     /// The API's id of the accepted request.
     pub request_id: Option<String>,
     pub reason: Option<String>,
+    /// The fleet that it was accepted for; absent in items of the first version.
+    pub fleet_mode: Option<FleetMode>,
     /// State of the WorkSpace when the rebuild was accepted.
     pub previous_state: Option<State>,
-    /// When a pass first claimed the hand-over to the fleet.
+    /// When a pass claimed the hand-over to the fleet.
     pub claimed_at: Option<Timestamp>,
-    /// Id of the latest claim. A pass hands a rebuild over only after it wrote its claim.
+    /// Id of that claim. A pass calls the fleet only after it wrote its claim, and only once.
     pub claim_id: Option<Uuid>,
     /// When the rebuild was first known to be under way.
     pub started_at: Option<Timestamp>,
-    /// When a pass first saw the WorkSpace in state REBUILDING.
+    /// When a pass first saw the WorkSpace in REBUILDING for this rebuild.
     pub seen_rebuilding_at: Option<Timestamp>,
+    /// What every look has shown for some time, if that may decide the rebuild.
+    pub sight: Option<Sight>,
     pub ended_at: Option<Timestamp>,
-    /// A [`FailureCode`], or the fleet's own code.
+    /// A [`FailureCode`], an [`UnknownCode`], or the fleet's own code.
     pub error_code: Option<String>,
     /// The error in words.
     pub error_message: Option<String>,
@@ -184,11 +217,13 @@ impl Rebuild {
             source_ip: None,
             request_id: None,
             reason: None,
+            fleet_mode: None,
             previous_state: None,
             claimed_at: None,
             claim_id: None,
             started_at: None,
             seen_rebuilding_at: None,
+            sight: None,
             ended_at: None,
             error_code: None,
             error_message: None,
@@ -204,15 +239,16 @@ impl Rebuild {
                 Some(since) => Stage::Claimed { since },
             },
             Status::Started => {
-                let since = self.started_at.unwrap_or(self.created_at);
+                // The first version started a rebuild that it had not claimed.
+                let since = self.claimed_at.or(self.started_at).unwrap_or(self.created_at);
                 if self.seen_rebuilding_at.is_some() {
                     Stage::Seen { since }
                 } else {
                     Stage::Started { since }
                 }
             }
-            Status::Succeeded | Status::Failed => Stage::Ended,
-            Status::Unknown => Stage::Unknown,
+            Status::Succeeded | Status::Failed | Status::Unknown => Stage::Ended,
+            Status::Newer => Stage::Newer,
         }
     }
 
@@ -224,7 +260,7 @@ impl Rebuild {
             | Stage::Claimed { .. }
             | Stage::Started { .. }
             | Stage::Seen { .. } => true,
-            Stage::Ended | Stage::Unknown => false,
+            Stage::Ended | Stage::Newer => false,
         }
     }
 }
@@ -255,25 +291,25 @@ impl Accepted {
 pub enum Stage {
     /// No pass has claimed the hand-over.
     Requested,
-    /// A pass claimed the hand-over; whether its call had an effect is not known.
+    /// A pass claimed the hand-over; whether it called the fleet, and with what effect, is not known.
     Claimed {
-        /// Time of the first claim.
+        /// Time of the claim.
         since: Timestamp,
     },
     /// The fleet accepted the rebuild; no pass has seen the WorkSpace in REBUILDING.
     Started {
-        /// When the rebuild became known to be under way.
+        /// Time of the claim.
         since: Timestamp,
     },
-    /// Under way, and a pass has seen the WorkSpace in REBUILDING.
+    /// Under way: a pass has seen the WorkSpace in REBUILDING.
     Seen {
-        /// When the rebuild became known to be under way.
+        /// Time of the claim.
         since: Timestamp,
     },
     /// Decided. The record may still have to be written, and the WorkSpace released.
     Ended,
     /// Written by a newer version.
-    Unknown,
+    Newer,
 }
 
 #[cfg(test)]

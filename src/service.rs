@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use crate::error::{
     DescribeRebuildError, Fault, ListWorkspacesError, RebuildError, WorkspaceError,
 };
-use crate::rebuild::{Accepted, IdempotencyKey, Reason, Rebuild, RebuildId};
+use crate::rebuild::{Accepted, FleetMode, IdempotencyKey, Reason, Rebuild, RebuildId};
 use crate::store::Store;
 use crate::workspace::{Filter, Page, Workspace, WorkspaceId};
 
@@ -39,13 +39,14 @@ pub struct Caller {
 #[derive(Clone, Debug)]
 pub struct Service {
     store: Store,
+    fleet_mode: FleetMode,
 }
 
 impl Service {
-    /// The service over a store.
+    /// The service over a store. It accepts rebuilds for a fleet of this mode.
     #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store, fleet_mode: FleetMode) -> Self {
+        Self { store, fleet_mode }
     }
 
     /// Accepts a rebuild, in one DynamoDB request.
@@ -71,6 +72,7 @@ impl Service {
             source_ip: request.caller.source_ip,
             request_id: request.caller.request_id,
             reason: request.reason.map(String::from),
+            fleet_mode: Some(self.fleet_mode),
             ..new
         };
         self.store.accept(workspace_id, &rebuild).await

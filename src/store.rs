@@ -6,7 +6,8 @@
 mod fault;
 mod item;
 mod list;
-pub mod reconcile;
+pub mod queue;
+mod reconcile;
 mod sync;
 
 use std::cell::Cell;

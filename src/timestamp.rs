@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime, UtcOffset};
 
+use crate::error::InvalidFormat;
+
 /// A point in time in UTC, in whole seconds. As text: RFC 3339 with `Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -36,7 +38,7 @@ impl Add<Duration> for Timestamp {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        Self::from(self.0 + duration)
+        Self(self.0.saturating_add(duration).truncate_to_second())
     }
 }
 
@@ -53,10 +55,14 @@ impl From<Timestamp> for String {
 }
 
 impl TryFrom<String> for Timestamp {
-    type Error = time::error::Parse;
+    type Error = InvalidFormat;
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        OffsetDateTime::parse(&text, &Rfc3339).map(Self::from)
+    fn try_from(text: String) -> Result<Self, InvalidFormat> {
+        let time = OffsetDateTime::parse(&text, &Rfc3339).ok();
+        // In UTC, the year may be another one, which RFC 3339 cannot write.
+        let time = time.and_then(|time| time.checked_to_offset(UtcOffset::UTC));
+        let time = time.filter(|time| time.year() >= 0).map(Self::from);
+        time.ok_or_else(|| InvalidFormat("must be a time as in RFC 3339".to_owned()))
     }
 }
 
@@ -71,7 +77,19 @@ mod tests {
         assert_eq!(time.to_string(), "2024-12-31T23:59:59Z");
         assert_eq!(time.epoch_seconds(), 1_735_689_599);
         assert_eq!(Timestamp::try_from(text.to_owned()), Ok(time));
-        assert!(Timestamp::try_from("yesterday".to_owned()).is_err());
         assert_eq!((time + Duration::hours(1)).since(time), Duration::hours(1));
+    }
+
+    #[test]
+    fn a_time_outside_the_years_of_rfc_3339_is_refused() {
+        for text in ["yesterday", "9999-12-31T23:59:59-23:59", "0000-01-01T00:00:00+23:59"] {
+            assert!(Timestamp::try_from(text.to_owned()).is_err(), "{text}");
+        }
+        for text in ["9999-12-31T23:59:59Z", "0000-01-01T00:00:00Z"] {
+            let time = Timestamp::try_from(text.to_owned()).map(|time| time.to_string());
+            assert_eq!(time, Ok(text.to_owned()));
+        }
+        let last = Timestamp::try_from("9999-12-31T23:59:59Z".to_owned()).expect("a time");
+        assert_eq!(last + Duration::days(1), last);
     }
 }

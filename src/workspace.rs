@@ -107,6 +107,12 @@ impl Workspace {
     pub fn is_rebuildable(&self) -> bool {
         self.state.is_rebuildable() && !self.has_open_rebuild
     }
+
+    /// Its rebuild, if it is open.
+    #[must_use]
+    pub fn open_rebuild(&self) -> Option<&Rebuild> {
+        self.rebuild.as_ref().filter(|_| self.has_open_rebuild)
+    }
 }
 
 /// Which WorkSpaces to list.

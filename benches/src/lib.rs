@@ -20,6 +20,7 @@ pub fn update_item(client: &Client) -> UpdateItemFluentBuilder {
             ("SourceIp", "198.51.100.7"),
             ("RequestId", "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"),
             ("Reason", "ticket 4711"),
+            ("FleetMode", "Simulated"),
         ]
         .map(|(name, value)| (name.to_owned(), text(value))),
     );

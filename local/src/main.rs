@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use clap::Parser;
 use local::{dynamodb, gateway};
-use rebuild_workspaces::config::{Config, FleetConfig, FleetMode};
+use rebuild_workspaces::config::{Config, FleetConfig};
 use rebuild_workspaces::fleet::Fleet;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
-use rebuild_workspaces::reconcile::Reconciler;
+use rebuild_workspaces::rebuild::FleetMode;
+use rebuild_workspaces::reconcile::{Reconciler, Timing};
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::Store;
 use rebuild_workspaces::{aws_http, telemetry};
@@ -75,14 +76,16 @@ async fn run(options: Options) -> Result<(), Error> {
     let (config, fleet) = local_config(&dynamodb_url, &options)?;
     let http = aws_http::client(&config);
     let store = Store::connect(&config, http.clone());
-    match fleet.mode {
+    match config.fleet_mode {
         FleetMode::Simulated => {
+            let timing = Timing::of_simulated(fleet.deadline);
             let fleet = Simulated { rebuild_time: fleet.rebuild_time };
-            tokio::spawn(reconcile(store.clone(), fleet));
+            tokio::spawn(reconcile(store.clone(), fleet, timing));
         }
         FleetMode::AmazonWorkSpaces => {
+            let timing = hurried(fleet.deadline);
             let fleet = Amazon::connect(&config, &fleet, http);
-            tokio::spawn(reconcile(store.clone(), fleet));
+            tokio::spawn(reconcile(store.clone(), fleet, timing));
         }
     }
     greet(&api_url, &dynamodb_url);
@@ -91,7 +94,7 @@ async fn run(options: Options) -> Result<(), Error> {
         let _ = tokio::signal::ctrl_c().await;
     };
     tokio::select! {
-        () = gateway::serve(api, Service::new(store), gateway::READ_TIMEOUT) => {}
+        () = gateway::serve(api, Service::new(store, config.fleet_mode), gateway::READ_TIMEOUT) => {}
         () = interrupted => println!("\nStopped."),
     }
     Ok(())
@@ -118,8 +121,8 @@ async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener, Error> {
 }
 
 /// Runs the passes of the two schedules: follow every second, sync every 15 seconds.
-async fn reconcile(store: Store, fleet: impl Fleet) {
-    let reconciler = Reconciler { store, fleet, clock: OffsetDateTime::now_utc };
+async fn reconcile(store: Store, fleet: impl Fleet, timing: Timing) {
+    let reconciler = Reconciler { store, fleet, clock: OffsetDateTime::now_utc, timing };
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     for count in 0_u64.. {
         tick.tick().await;
@@ -131,6 +134,17 @@ async fn reconcile(store: Store, fleet: impl Fleet) {
         if let Err(error) = reconciler.follow().await {
             eprintln!("the open rebuilds were not followed: {error}");
         }
+    }
+}
+
+/// The timing for another WorkSpaces API on this machine: a second where the real one gets a minute.
+fn hurried(deadline: time::Duration) -> Timing {
+    Timing {
+        seen_after: time::Duration::seconds(3),
+        seen_within: time::Duration::seconds(30),
+        settles_after: time::Duration::seconds(3),
+        deadline,
+        pass: time::Duration::SECOND,
     }
 }
 

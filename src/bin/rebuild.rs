@@ -14,7 +14,8 @@ async fn main() -> Result<(), Error> {
         Config::from_env().inspect_err(|error| tracing::error!(%error, "the start failed"))?;
     let store = Store::connect(&config, aws_http::client(&config));
     store.warm_up().await;
-    rehearse(&Service::new(Store::connect(&config, aws_http::offline()))).await;
-    let service = &Service::new(store);
+    let offline = Store::connect(&config, aws_http::offline());
+    rehearse(&Service::new(offline, config.fleet_mode)).await;
+    let service = &Service::new(store, config.fleet_mode);
     lambda_runtime::run(service_fn(move |event| invoke(service, event))).await
 }

@@ -1,11 +1,12 @@
 //! The reconciler: runs on two schedules, `{"schedule":"follow"}` and `{"schedule":"sync"}`.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use rebuild_workspaces::config::{Config, FleetConfig, FleetMode};
+use rebuild_workspaces::config::{Config, FleetConfig};
 use rebuild_workspaces::fleet::Fleet;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
-use rebuild_workspaces::reconcile::{Followed, Reconciler, Synced};
+use rebuild_workspaces::rebuild::FleetMode;
+use rebuild_workspaces::reconcile::{Followed, Reconciler, Synced, Timing};
 use rebuild_workspaces::store::Store;
 use rebuild_workspaces::{aws_http, telemetry};
 use serde::Deserialize;
@@ -28,16 +29,23 @@ async fn main() -> Result<(), Error> {
         read().inspect_err(|error| tracing::error!(%error, "the start failed"))?;
     let http = aws_http::client(&config);
     let store = Store::connect(&config, http.clone());
-    match fleet.mode {
-        FleetMode::Simulated => run(store, Simulated { rebuild_time: fleet.rebuild_time }).await,
-        FleetMode::AmazonWorkSpaces => run(store, Amazon::connect(&config, &fleet, http)).await,
+    let deadline = fleet.deadline;
+    match config.fleet_mode {
+        FleetMode::Simulated => {
+            let fleet = Simulated { rebuild_time: fleet.rebuild_time };
+            run(store, fleet, Timing::of_simulated(deadline)).await
+        }
+        FleetMode::AmazonWorkSpaces => {
+            let fleet = Amazon::connect(&config, &fleet, http);
+            run(store, fleet, Timing::of_amazon(deadline)).await
+        }
     }
 }
 
 /// Each tick is one pass. A pass that left something undone fails, which raises an alarm.
-async fn run(store: Store, fleet: impl Fleet) -> Result<(), Error> {
+async fn run(store: Store, fleet: impl Fleet, timing: Timing) -> Result<(), Error> {
     let clock: Clock = OffsetDateTime::now_utc;
-    let reconciler = &Reconciler { store, fleet, clock };
+    let reconciler = &Reconciler { store, fleet, clock, timing };
     lambda_runtime::run(service_fn(move |tick: LambdaEvent<Tick>| async move {
         match tick.payload {
             Tick::Follow => follow(reconciler).await,
@@ -51,14 +59,14 @@ type Clock = fn() -> OffsetDateTime;
 
 async fn follow(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error> {
     let pass = reconciler.follow().await?;
-    let Followed { open, oldest_open_seconds, handed_over, started, ended, .. } = pass;
+    let Followed { open, oldest_open_seconds, handed_over, seen, ended, .. } = pass;
     let Followed { failures, is_complete, .. } = pass;
     info!(
         schedule = "follow",
         open,
         oldest_open_seconds,
         handed_over,
-        started,
+        seen,
         ended,
         failures,
         complete = is_complete,

@@ -13,13 +13,14 @@ use aws_sdk_workspaces::config::{
 use aws_sdk_workspaces::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_workspaces::operation::rebuild_workspaces::RebuildWorkspacesError;
 use aws_sdk_workspaces::types::{RebuildRequest, WorkspaceProperties, WorkspaceState};
-use aws_smithy_runtime_api::http::{Response, StatusCode};
+use aws_smithy_runtime_api::http::Response;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Fleet, HandOverError, Listed};
 use crate::aws_http::never_sent;
 use crate::config::{Config, FleetConfig};
 use crate::error::Cause;
+use crate::rebuild::FleetMode;
 use crate::timestamp::Timestamp;
 use crate::workspace::{Description, Properties, State, Workspace, WorkspaceId};
 
@@ -64,6 +65,8 @@ impl Amazon {
 }
 
 impl Fleet for Amazon {
+    const MODE: FleetMode = FleetMode::AmazonWorkSpaces;
+
     async fn describe(
         &self,
         workspaces: &[Workspace],
@@ -104,7 +107,11 @@ impl Fleet for Amazon {
             .map_err(hand_over_error)?;
         match answer.failed_requests.unwrap_or_default().into_iter().next() {
             None => Ok(()),
-            Some(failed) => Err(refusal(failed.error_code.unwrap_or_default())),
+            Some(failed) => {
+                let code = failed.error_code.unwrap_or_default();
+                let cause = format!("FailedRequests: {code}");
+                Err(by_code(&code, cause.into()))
+            }
         }
     }
 
@@ -118,8 +125,27 @@ impl Fleet for Amazon {
     }
 }
 
-/// A 4xx other than throttling is a refusal. Any other call that was sent may have had its effect.
 fn hand_over_error(error: SdkError<RebuildWorkspacesError>) -> HandOverError {
+    let code = error.code().unwrap_or_default().to_owned();
+    let status = error.raw_response().map(Response::status);
+    match &error {
+        SdkError::ConstructionFailure(_) => HandOverError::NotTaken(error.into()),
+        SdkError::DispatchFailure(_) if never_sent(&error) => HandOverError::NotTaken(error.into()),
+        SdkError::ServiceError(_) if status.is_some_and(|status| status.as_u16() == 429) => {
+            HandOverError::NotTaken(error.into())
+        }
+        SdkError::ServiceError(_)
+            if status.is_some_and(|status| status.is_client_error() && status.as_u16() != 408) =>
+        {
+            by_code(&code, error.into())
+        }
+        _ => HandOverError::NoAnswer(error.into()),
+    }
+}
+
+/// What the code of a 4xx, or of an entry in `FailedRequests`, says about the call. Entries add
+/// `.Workspace` to a code.
+fn by_code(code: &str, cause: Cause) -> HandOverError {
     const THROTTLED: [&str; 8] = [
         "RequestLimitExceeded",
         "RequestThrottled",
@@ -130,28 +156,18 @@ fn hand_over_error(error: SdkError<RebuildWorkspacesError>) -> HandOverError {
         "ThrottlingException",
         "TooManyRequestsException",
     ];
-    let code = error.code().unwrap_or_default().to_owned();
-    let status = error.raw_response().map(Response::status);
-    match &error {
-        SdkError::ConstructionFailure(_) => HandOverError::NotTaken(error.into()),
-        SdkError::DispatchFailure(_) if never_sent(&error) => HandOverError::NotTaken(error.into()),
-        SdkError::ServiceError(_)
-            if THROTTLED.contains(&code.as_str())
-                || status.is_some_and(|status| status.as_u16() == 429) =>
-        {
-            HandOverError::NotTaken(error.into())
-        }
-        SdkError::ServiceError(_) if status.is_some_and(StatusCode::is_client_error) => {
-            refusal(code)
-        }
-        _ => HandOverError::NoAnswer(error.into()),
+    // The call may have had its effect before it failed.
+    const BROKEN_OFF: [&str; 3] = ["Internal", "RequestTimeout", "ServiceUnavailable"];
+    let kind = code.strip_suffix(".Workspace").unwrap_or(code);
+    if THROTTLED.contains(&kind) {
+        HandOverError::NotTaken(cause)
+    } else if BROKEN_OFF.iter().any(|start| kind.starts_with(start)) {
+        HandOverError::NoAnswer(cause)
+    } else {
+        // A failed rebuild always has a code, also where the fleet gave none.
+        let code = if code.is_empty() { "REFUSED" } else { code };
+        HandOverError::Refused { code: code.to_owned() }
     }
-}
-
-/// A failed rebuild always has a code, also where the fleet gave none.
-fn refusal(code: String) -> HandOverError {
-    let code = if code.is_empty() { "REFUSED".to_owned() } else { code };
-    HandOverError::Refused { code }
 }
 
 /// A WorkSpace of an answer; `None` if its id is not valid. Empty strings count as absent, since

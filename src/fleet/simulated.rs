@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Fleet, HandOverError, Listed};
 use crate::error::Cause;
-use crate::rebuild::Rebuild;
+use crate::rebuild::{FleetMode, Rebuild};
 use crate::timestamp::Timestamp;
 use crate::workspace::{State, Workspace, WorkspaceId};
 
@@ -45,6 +45,8 @@ fn fails(id: &WorkspaceId) -> bool {
 }
 
 impl Fleet for Simulated {
+    const MODE: FleetMode = FleetMode::Simulated;
+
     async fn describe(
         &self,
         workspaces: &[Workspace],

@@ -1,20 +1,65 @@
-//! How a rebuild ends, and why it failed.
+//! How a rebuild ends, and why.
 
 use strum::Display;
 use time::Duration;
 
+use super::Status;
 use crate::workspace::State;
 
-/// How long a rebuild may run.
+/// How long a rebuild may take once it was handed over.
 pub const TIME_LIMIT: Duration = Duration::hours(4);
 
 /// How a rebuild ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
-    /// Why it failed; `None` if it succeeded.
-    pub failure: Option<Failure>,
+    /// Whether the WorkSpace was rebuilt.
+    pub outcome: Outcome,
     /// The state that the WorkSpace gets.
     pub state: State,
+}
+
+impl End {
+    /// Whether the WorkSpace is no longer there.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.outcome == Outcome::Failed(Failure::Known(FailureCode::WorkspaceGone))
+    }
+}
+
+/// Whether the WorkSpace was rebuilt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was.
+    Succeeded,
+    /// It was not.
+    Failed(Failure),
+    /// Nobody can tell.
+    Unknown(UnknownCode),
+}
+
+impl Outcome {
+    /// The status in the record.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Succeeded => Status::Succeeded,
+            Self::Failed(_) => Status::Failed,
+            Self::Unknown(_) => Status::Unknown,
+        }
+    }
+
+    /// The error's code and message in the record, unless the rebuild succeeded.
+    #[must_use]
+    pub fn error(&self) -> Option<(String, String)> {
+        match self {
+            Self::Succeeded => None,
+            Self::Failed(Failure::Known(code)) => Some((code.to_string(), code.message().into())),
+            Self::Failed(Failure::Refused(code)) => {
+                Some((code.clone(), "the fleet refused the rebuild".to_owned()))
+            }
+            Self::Unknown(code) => Some((code.to_string(), code.message())),
+        }
+    }
 }
 
 /// Why a rebuild failed.
@@ -26,26 +71,6 @@ pub enum Failure {
     Refused(String),
 }
 
-impl Failure {
-    /// The code in the record.
-    #[must_use]
-    pub fn code(&self) -> String {
-        match self {
-            Self::Known(code) => code.to_string(),
-            Self::Refused(code) => code.clone(),
-        }
-    }
-
-    /// The message in the record.
-    #[must_use]
-    pub fn message(&self) -> String {
-        match self {
-            Self::Known(code) => code.message(),
-            Self::Refused(_) => "the fleet refused the rebuild".to_owned(),
-        }
-    }
-}
-
 /// Codes of failed rebuilds that are this project's own; all others are the fleet's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
@@ -53,31 +78,58 @@ impl Failure {
 pub enum FailureCode {
     WorkspaceGone,
     InvalidState,
+    Expired,
+    FleetChanged,
     RebuildFailed,
-    HandoverUnknown,
-    NotObserved,
-    TimedOut,
 }
 
 impl FailureCode {
-    fn message(self) -> String {
+    fn message(self) -> &'static str {
         match self {
-            Self::WorkspaceGone => "the WorkSpace is no longer there".to_owned(),
+            Self::WorkspaceGone => "the WorkSpace is no longer there",
             Self::InvalidState => {
                 "the WorkSpace's state did not allow a rebuild when it was to be handed over"
-                    .to_owned()
             }
-            Self::RebuildFailed => "the fleet could not rebuild the WorkSpace".to_owned(),
+            Self::Expired => {
+                "the rebuild was not handed over in time; the WorkSpace was not touched"
+            }
+            Self::FleetChanged => {
+                "the rebuild was accepted for another fleet; the WorkSpace was not touched"
+            }
+            Self::RebuildFailed => "the fleet could not rebuild the WorkSpace",
+        }
+    }
+}
+
+/// Codes of rebuilds of which nobody can tell whether the WorkSpace was rebuilt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+#[expect(missing_docs, reason = "each has its message")]
+pub enum UnknownCode {
+    HandoverUnknown,
+    NotObserved,
+    TimedOut,
+    FleetChanged,
+}
+
+impl UnknownCode {
+    fn message(self) -> String {
+        let reason = match self {
             Self::HandoverUnknown => {
-                "the rebuild was handed over, and it is not known whether that had an effect"
-                    .to_owned()
+                "the fleet did not answer the call, and was not seen rebuilding the WorkSpace"
             }
             Self::NotObserved => {
-                "the fleet took the rebuild, and was not seen rebuilding the WorkSpace".to_owned()
+                "the fleet took the rebuild, and was not seen rebuilding the WorkSpace"
             }
             Self::TimedOut => {
-                format!("the rebuild was still running after {} hours", TIME_LIMIT.whole_hours())
+                return format!(
+                    "the rebuild had not ended {} hours after it was handed over; \
+                     check the WorkSpace before you retry",
+                    TIME_LIMIT.whole_hours()
+                );
             }
-        }
+            Self::FleetChanged => "the rebuild was handed over to another fleet",
+        };
+        format!("{reason}; check the WorkSpace before you retry")
     }
 }

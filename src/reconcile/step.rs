@@ -1,18 +1,17 @@
-//! What to do next about an open rebuild: a pure function of the rebuild, the fleet's answer and the
-//! time.
+//! What to do next about an open rebuild: a pure function of the rebuild, a look at the WorkSpace, and
+//! the time.
 
 use time::Duration;
 
-use crate::rebuild::{End, Failure, FailureCode, Rebuild, Stage, TIME_LIMIT};
+use super::Timing;
+use crate::rebuild::{
+    Class, End, Failure, FailureCode, FleetMode, Outcome, Rebuild, Sight, Stage, TIME_LIMIT,
+    UnknownCode,
+};
 use crate::timestamp::Timestamp;
 use crate::workspace::State;
 
-/// How long a hand-over without an answer may be repeated. A real rebuild takes longer, and the
-/// fleet refuses a second one while it runs.
-const HAND_OVER_WINDOW: Duration = Duration::minutes(5);
-/// How soon a pass must see REBUILDING after the fleet accepted a rebuild.
-const OBSERVATION_WINDOW: Duration = Duration::minutes(5);
-/// How long after its acceptance, or its first claim, a rebuild waits for a passing state to end.
+/// How long a rebuild waits for a passing state to end before it is handed over.
 const PASSING_STATE_LIMIT: Duration = Duration::hours(1);
 
 /// The next step of an open rebuild.
@@ -20,130 +19,179 @@ const PASSING_STATE_LIMIT: Duration = Duration::hours(1);
 pub enum Step {
     /// Nothing yet.
     Wait,
-    /// Hand it over to the fleet, for the first time or again.
-    HandOver,
-    /// Note that it is under way: the WorkSpace was seen in REBUILDING.
-    Start,
+    /// Look at the WorkSpace, and ask again.
+    Look,
+    /// Note what the looks have shown since when (`None`: nothing that may decide).
+    Note(Option<Sight>),
+    /// Hand it over to the fleet; the WorkSpace is in this state.
+    HandOver(State),
     /// Note that the WorkSpace was seen in REBUILDING.
-    NoteSeen,
+    See,
     /// End it.
     End(End),
     /// Record its end and release the WorkSpace.
     Close,
 }
 
-/// What to do about an open rebuild when the fleet reports this state of its WorkSpace (`None`: the
-/// WorkSpace is not there).
+/// What the fleet said about a WorkSpace.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// The state; `None` means that the WorkSpace is not there.
+    pub state: Option<State>,
+    /// When the fleet was asked.
+    pub at: Timestamp,
+}
+
+/// What to do at `now` about an open rebuild in a fleet of this mode. The first call is without a
+/// look, since a rebuild may need none.
 #[must_use]
-pub fn next_step(rebuild: &Rebuild, reported: Option<State>, now: Timestamp) -> Step {
-    let (state, class) = match reported {
-        None => (State::Terminated, Class::Gone),
-        // An unknown state cannot be stored, so an end restores the previous one. If that does not
-        // allow a rebuild, the fleet refuses it.
-        Some(State::Unknown) => (rebuild.previous_state.unwrap_or(State::Error), Class::Passing),
-        Some(state) => (state, class(state)),
-    };
-    match rebuild.stage() {
-        Stage::Ended => Step::Close,
-        Stage::Unknown => Step::Wait,
-        _ if class == Class::Gone => failed(FailureCode::WorkspaceGone, state),
-        Stage::Requested => next_of_requested(state, class, now.since(rebuild.created_at)),
-        Stage::Claimed { since } => next_of_claimed(state, class, now.since(since)),
-        Stage::Started { since } => next_of_started(state, class, now.since(since)),
-        Stage::Seen { since } => next_of_seen(state, class, now.since(since)),
-    }
-}
-
-fn next_of_requested(state: State, class: Class, age: Duration) -> Step {
-    match class {
-        Class::Well | Class::Ill | Class::Rebooting => Step::HandOver,
-        Class::Rebuilding => Step::Start,
-        Class::Passing if age < PASSING_STATE_LIMIT => Step::Wait,
-        Class::Passing | Class::Stuck | Class::Gone => failed(FailureCode::InvalidState, state),
-    }
-}
-
-/// A pass claimed the hand-over, and then died or got no answer.
-fn next_of_claimed(state: State, class: Class, age: Duration) -> Step {
-    match class {
-        Class::Rebuilding => Step::Start,
-        Class::Well | Class::Ill | Class::Rebooting if age < HAND_OVER_WINDOW => Step::HandOver,
-        Class::Passing if age < PASSING_STATE_LIMIT => Step::Wait,
-        Class::Well
-        | Class::Ill
-        | Class::Rebooting
-        | Class::Passing
-        | Class::Stuck
-        | Class::Gone => failed(FailureCode::HandoverUnknown, state),
-    }
-}
-
-fn next_of_started(state: State, class: Class, age: Duration) -> Step {
-    match class {
-        Class::Rebuilding => Step::NoteSeen,
-        Class::Well | Class::Ill if age >= OBSERVATION_WINDOW => {
-            failed(FailureCode::NotObserved, state)
+pub fn next_step(
+    rebuild: &Rebuild,
+    mode: FleetMode,
+    look: Option<Look>,
+    now: Timestamp,
+    timing: &Timing,
+) -> Step {
+    let stage = rebuild.stage();
+    // An item of the first version does not say which fleet it was accepted for.
+    let is_of_this_fleet = rebuild.fleet_mode.is_none_or(|accepted_for| accepted_for == mode);
+    match (stage, look) {
+        (Stage::Ended, _) => Step::Close,
+        (Stage::Newer, _) => Step::Wait,
+        (Stage::Requested, _) if !is_of_this_fleet => untouched(rebuild, FailureCode::FleetChanged),
+        (Stage::Requested, _) if now.since(rebuild.created_at) >= timing.deadline => {
+            untouched(rebuild, FailureCode::Expired)
         }
-        Class::Well
-        | Class::Ill
-        | Class::Rebooting
-        | Class::Passing
-        | Class::Stuck
-        | Class::Gone => wait_or_time_out(state, age),
+        (Stage::Claimed { .. } | Stage::Started { .. } | Stage::Seen { .. }, _)
+            if !is_of_this_fleet =>
+        {
+            lost_sight(UnknownCode::FleetChanged, State::Rebuilding)
+        }
+        (_, None) => Step::Look,
+        (Stage::Requested, Some(look)) => next_of_requested(rebuild, look, timing),
+        (Stage::Claimed { since }, Some(look)) => {
+            next_of_unseen(rebuild, look, since, UnknownCode::HandoverUnknown, timing)
+        }
+        (Stage::Started { since }, Some(look)) => {
+            next_of_unseen(rebuild, look, since, UnknownCode::NotObserved, timing)
+        }
+        (Stage::Seen { since }, Some(look)) => next_of_seen(rebuild, look, since, timing),
     }
 }
 
-fn next_of_seen(state: State, class: Class, age: Duration) -> Step {
+fn next_of_requested(rebuild: &Rebuild, look: Look, timing: &Timing) -> Step {
+    let class = Class::of(look.state);
+    let state = known_state(rebuild, look);
     match class {
-        Class::Well => Step::End(End { failure: None, state }),
+        Class::Well | Class::Ill | Class::Rebooting => Step::HandOver(state),
+        Class::Passing => {
+            let end = failed(FailureCode::InvalidState, state);
+            settled(rebuild, class, look, PASSING_STATE_LIMIT, end)
+        }
+        // Somebody else rebuilds it, or suspended it.
+        Class::Rebuilding | Class::Stuck => {
+            let end = failed(FailureCode::InvalidState, state);
+            settled(rebuild, class, look, timing.settles_after, end)
+        }
+        Class::Gone => {
+            let end = failed(FailureCode::WorkspaceGone, State::Terminated);
+            settled(rebuild, class, look, timing.settles_after, end)
+        }
+    }
+}
+
+/// Handed over, or perhaps handed over, and not yet seen in REBUILDING.
+fn next_of_unseen(
+    rebuild: &Rebuild,
+    look: Look,
+    since: Timestamp,
+    code: UnknownCode,
+    timing: &Timing,
+) -> Step {
+    let class = Class::of(look.state);
+    let state = known_state(rebuild, look);
+    let age = look.at.since(since);
+    match class {
+        Class::Rebuilding if age >= timing.seen_after => Step::See,
+        Class::Well | Class::Ill if age >= timing.seen_within => {
+            let end = End { outcome: Outcome::Unknown(code), state };
+            settled(rebuild, class, look, timing.settles_after, end)
+        }
+        Class::Well | Class::Ill => wait(rebuild),
+        Class::Gone => {
+            let end = failed(FailureCode::WorkspaceGone, State::Terminated);
+            settled(rebuild, class, look, timing.settles_after, end)
+        }
+        Class::Rebuilding | Class::Rebooting | Class::Passing | Class::Stuck => {
+            wait_or_time_out(rebuild, age)
+        }
+    }
+}
+
+fn next_of_seen(rebuild: &Rebuild, look: Look, since: Timestamp, timing: &Timing) -> Step {
+    let class = Class::of(look.state);
+    let state = known_state(rebuild, look);
+    let end = match class {
+        Class::Well => End { outcome: Outcome::Succeeded, state },
         Class::Ill => failed(FailureCode::RebuildFailed, state),
-        Class::Rebuilding | Class::Rebooting | Class::Passing | Class::Stuck | Class::Gone => {
-            wait_or_time_out(state, age)
+        Class::Gone => failed(FailureCode::WorkspaceGone, State::Terminated),
+        Class::Rebuilding | Class::Rebooting | Class::Passing | Class::Stuck => {
+            return wait_or_time_out(rebuild, look.at.since(since));
         }
+    };
+    settled(rebuild, class, look, timing.settles_after, end)
+}
+
+/// Ends the rebuild if every look for `time` has shown this class.
+fn settled(rebuild: &Rebuild, class: Class, look: Look, time: Duration, end: End) -> Step {
+    let noted = rebuild.sight.filter(|sight| sight.shown == class);
+    let since = noted.map_or(look.at, |sight| sight.since);
+    if look.at.since(since) >= time {
+        Step::End(end)
+    } else if noted.is_some() {
+        Step::Wait
+    } else {
+        Step::Note(Some(Sight { shown: class, since }))
     }
 }
 
-fn wait_or_time_out(state: State, age: Duration) -> Step {
-    if age < TIME_LIMIT { Step::Wait } else { failed(FailureCode::TimedOut, state) }
+/// Waits; what was noted no longer holds.
+fn wait(rebuild: &Rebuild) -> Step {
+    if rebuild.sight.is_some() { Step::Note(None) } else { Step::Wait }
 }
 
-fn failed(code: FailureCode, state: State) -> Step {
-    Step::End(End { failure: Some(Failure::Known(code)), state })
-}
-
-/// What a state means for a rebuild.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    /// A rebuild may start, or has succeeded.
-    Well,
-    /// A rebuild may start, or has failed.
-    Ill,
-    /// A rebuild may start; the WorkSpace will soon be in another state.
-    Rebooting,
-    Rebuilding,
-    /// The WorkSpace will leave this state by itself.
-    Passing,
-    /// Somebody has to bring the WorkSpace out of this state.
-    Stuck,
-    Gone,
-}
-
-fn class(state: State) -> Class {
-    match state {
-        State::Available | State::Stopped => Class::Well,
-        State::Error | State::Unhealthy => Class::Ill,
-        State::Rebooting => Class::Rebooting,
-        State::Rebuilding => Class::Rebuilding,
-        State::Pending
-        | State::Starting
-        | State::Stopping
-        | State::Updating
-        | State::Maintenance
-        | State::AdminMaintenance
-        | State::Restoring
-        | State::Impaired
-        | State::Unknown => Class::Passing,
-        State::Suspended => Class::Stuck,
-        State::Terminating | State::Terminated => Class::Gone,
+fn wait_or_time_out(rebuild: &Rebuild, age: Duration) -> Step {
+    // It may still be running, so its WorkSpace stays in REBUILDING.
+    if age < TIME_LIMIT {
+        wait(rebuild)
+    } else {
+        lost_sight(UnknownCode::TimedOut, State::Rebuilding)
     }
+}
+
+/// Fails a rebuild that was not handed over, without a look.
+fn untouched(rebuild: &Rebuild, code: FailureCode) -> Step {
+    Step::End(failed(code, previous_state(rebuild)))
+}
+
+fn lost_sight(code: UnknownCode, state: State) -> Step {
+    Step::End(End { outcome: Outcome::Unknown(code), state })
+}
+
+fn failed(code: FailureCode, state: State) -> End {
+    End { outcome: Outcome::Failed(Failure::Known(code)), state }
+}
+
+/// The state that an end gives the WorkSpace. A state that this version does not know cannot be
+/// stored.
+fn known_state(rebuild: &Rebuild, look: Look) -> State {
+    match look.state {
+        None => State::Terminated,
+        Some(State::Unknown) => previous_state(rebuild),
+        Some(state) => state,
+    }
+}
+
+fn previous_state(rebuild: &Rebuild) -> State {
+    rebuild.previous_state.unwrap_or(State::Error)
 }

@@ -41,6 +41,9 @@ struct WorkspaceItem {
 
 pub(super) fn to_workspace(item: Item) -> Result<Workspace, Fault> {
     let item: WorkspaceItem = from_item(item)?;
+    if item.open_rebuild.is_some() && item.rebuild.is_none() {
+        return Err(Fault::internal("an item has OpenRebuild and no Rebuild"));
+    }
     let previous_state = item.previous_state;
     Ok(Workspace {
         workspace_id: item.workspace_id,

@@ -130,7 +130,7 @@ impl Store {
         let page: Vec<_> = ids[start..].iter().take(limit.into()).cloned().collect();
         let is_last = start + page.len() == ids.len();
         let next_token = page.last().filter(|_| !is_last).map(ToString::to_string);
-        Ok(Page { items: self.batch(page).await?, next_token })
+        Ok(Page { items: self.workspaces_of(&page).await?, next_token })
     }
 
     async fn page_of_all(
@@ -205,30 +205,35 @@ impl Store {
                 Some(Err(_)) => limit = 1,
             }
         };
-        Ok(Page { items: self.batch(ids).await?, next_token })
+        Ok(Page { items: self.workspaces_of(&ids).await?, next_token })
     }
 
     /// Those of these WorkSpaces that exist, in the order of the ids, read consistently.
-    async fn batch(&self, ids: Vec<WorkspaceId>) -> Result<Vec<Workspace>, Fault> {
-        let mut found = HashMap::new();
-        let mut keys: Vec<_> = ids.iter().map(workspace_key).collect();
+    async fn workspaces_of(&self, ids: &[WorkspaceId]) -> Result<Vec<Workspace>, Fault> {
+        let keys = ids.iter().map(workspace_key).collect();
+        let items = self.batch(&self.workspaces, keys).await?;
+        let workspaces = readable(items, to_workspace).into_iter();
+        let mut found: HashMap<_, _> =
+            workspaces.map(|workspace| (workspace.workspace_id.clone(), workspace)).collect();
+        Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+    }
+
+    /// The items of these keys, at most 100, read consistently.
+    pub(super) async fn batch(&self, table: &str, mut keys: Vec<Item>) -> Result<Vec<Item>, Fault> {
+        let mut items = vec![];
         // DynamoDB answers at least one key of a batch, so this ends.
         while !keys.is_empty() {
             let wanted =
                 KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
             let wanted = wanted.map_err(Fault::internal)?;
-            let request = self.client.batch_get_item().request_items(&self.workspaces, wanted);
+            let request = self.client.batch_get_item().request_items(table, wanted);
             let mut output = request.send().await.map_err(fault)?;
-            let items =
-                output.responses.as_mut().and_then(|tables| tables.remove(&self.workspaces));
-            for workspace in readable(items.unwrap_or_default(), to_workspace) {
-                found.insert(workspace.workspace_id.clone(), workspace);
-            }
-            let rest =
-                output.unprocessed_keys.and_then(|mut tables| tables.remove(&self.workspaces));
+            let found = output.responses.as_mut().and_then(|tables| tables.remove(table));
+            items.extend(found.unwrap_or_default());
+            let rest = output.unprocessed_keys.and_then(|mut tables| tables.remove(table));
             keys = rest.map(|rest| rest.keys).unwrap_or_default();
         }
-        Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+        Ok(items)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The reconciler's reads and writes.
+//! The reconciler's writes.
 //!
 //! Every write to an item is conditional on the rebuild being where the pass read it, so passes may
 //! overlap or die anywhere. If the condition fails, the rebuild has moved on: by another pass, or by
@@ -11,18 +11,16 @@
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::ReturnValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use uuid::Uuid;
 
 use super::Store;
-use super::fault::{condition_failure, fault};
-use super::item::{
-    Item, OPEN_REBUILDS, from_record, id_of, readable, string, text, to_workspace, workspace_key,
-};
+use super::fault::condition_failure;
+use super::item::{from_record, string, to_item, to_workspace, workspace_key};
+use super::queue::Queue;
 use crate::error::Fault;
-use crate::rebuild::{End, Rebuild, Stage, Status};
+use crate::rebuild::{End, Rebuild, Sight, Stage, Status};
 use crate::timestamp::Timestamp;
 use crate::workspace::WorkspaceId;
 
@@ -30,53 +28,22 @@ use crate::workspace::WorkspaceId;
 const SAME_STATUS: &str = "#Rebuild.Id = :id AND #Rebuild.#Status = :status";
 /// No pass has claimed the hand-over.
 const NOT_CLAIMED: &str = "attribute_not_exists(#Rebuild.ClaimId)";
-/// No other pass has claimed the hand-over since.
+/// The claim is still there.
 const SAME_CLAIM: &str = "#Rebuild.ClaimId = :claim_id";
 /// No pass has seen the WorkSpace in REBUILDING.
 const NOT_SEEN: &str = "attribute_not_exists(#Rebuild.SeenRebuildingAt)";
+/// No pass has noted a sight.
+const NO_SIGHT: &str = "attribute_not_exists(#Rebuild.Sight)";
+/// No pass has noted another sight.
+const SAME_SIGHT: &str =
+    "#Rebuild.Sight.Shown = :sight_shown AND #Rebuild.Sight.Since = :sight_since";
 
 /// The rebuild has no record yet.
 const NO_RECORD: &str = "attribute_not_exists(WorkspaceId)";
 
-/// An open rebuild, as the index lists it.
-#[derive(Clone, Debug)]
-pub struct Open {
-    /// Its WorkSpace.
-    pub workspace_id: WorkspaceId,
-    /// When it was accepted.
-    pub since: Timestamp,
-}
-
 impl Store {
-    /// The open rebuilds with this status, oldest first. The index is eventually consistent.
-    ///
-    /// # Errors
-    /// The index was not read.
-    pub async fn open_rebuilds(&self, status: Status) -> Result<Vec<Open>, Fault> {
-        let mut open = Vec::new();
-        let mut start = None;
-        loop {
-            let output = self
-                .client
-                .query()
-                .table_name(&self.workspaces)
-                .index_name(OPEN_REBUILDS)
-                .key_condition_expression("OpenRebuild = :status")
-                .expression_attribute_values(":status", string(status))
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(fault)?;
-            open.extend(readable(output.items.unwrap_or_default(), |item| open_of(&item)));
-            start = output.last_evaluated_key;
-            if start.is_none() {
-                return Ok(open);
-            }
-        }
-    }
-
-    /// Claims the hand-over of a rebuild, for the first time or again. Returns the rebuild with
-    /// its new claim; `None` if it has moved on.
+    /// Claims the hand-over of a rebuild. Returns the rebuild with its claim; `None` if it has moved
+    /// on.
     ///
     /// # Errors
     /// It is not known whether the write was made.
@@ -86,62 +53,104 @@ impl Store {
         rebuild: &Rebuild,
         now: Timestamp,
     ) -> Result<Option<Rebuild>, Fault> {
-        let change = "SET #Rebuild.ClaimId = :claim, \
-            #Rebuild.ClaimedAt = if_not_exists(#Rebuild.ClaimedAt, :now)";
+        let claim = Uuid::new_v4();
+        let change = "SET #Rebuild.ClaimId = :claim, #Rebuild.ClaimedAt = :now, \
+            OpenRebuild = :queue REMOVE #Rebuild.Sight";
         let request = self
-            .guarded_update(id, rebuild, change, Some(same_claim(rebuild)))
-            .expression_attribute_values(":claim", string(Uuid::new_v4()))
-            .expression_attribute_values(":now", string(now));
-        write_and_read(request).await
+            .guarded_update(id, rebuild, change, &[NOT_CLAIMED])
+            .expression_attribute_values(":claim", string(claim))
+            .expression_attribute_values(":queue", string(Queue::HandedOver))
+            .expression_attribute_values(":now", string(now))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let (item, is_written) = match request.send().await {
+            Ok(output) => (output.attributes, true),
+            Err(error) => match condition_failure(&error) {
+                Some(failure) => (failure.item.clone(), false),
+                None => return Err(Fault::internal(error)),
+            },
+        };
+        let Some(item) = item else {
+            return Ok(None);
+        };
+        let claimed = to_workspace(item)?.rebuild;
+        // An earlier attempt of this write may have landed, and its answer was lost.
+        Ok(claimed.filter(|claimed| is_written || claimed.claim_id == Some(claim)))
     }
 
-    /// Takes a first claim back, after a call that certainly had no effect.
+    /// Takes a claim back, after a call that certainly had no effect.
     ///
     /// # Errors
     /// It is not known whether the write was made.
     pub async fn unclaim(&self, id: &WorkspaceId, claimed: &Rebuild) -> Result<bool, Fault> {
-        let change = "REMOVE #Rebuild.ClaimId, #Rebuild.ClaimedAt";
-        write(self.guarded_update(id, claimed, change, Some(same_claim(claimed)))).await
+        let change = "SET OpenRebuild = :queue \
+            REMOVE #Rebuild.ClaimId, #Rebuild.ClaimedAt, #Rebuild.Sight";
+        let request = self
+            .guarded_update(id, claimed, change, &[SAME_CLAIM])
+            .expression_attribute_values(":queue", string(Queue::Requested));
+        write(request).await
     }
 
-    /// Notes that a rebuild is under way, and whether the WorkSpace was seen in REBUILDING.
+    /// Notes that the fleet accepted a rebuild.
     ///
     /// # Errors
     /// It is not known whether the write was made.
     pub async fn start(
         &self,
         id: &WorkspaceId,
-        rebuild: &Rebuild,
-        is_seen: bool,
+        claimed: &Rebuild,
         now: Timestamp,
     ) -> Result<bool, Fault> {
-        let change = if is_seen {
-            "SET #Rebuild.#Status = :started, OpenRebuild = :started, \
-             #Rebuild.StartedAt = :now, #Rebuild.SeenRebuildingAt = :now"
-        } else {
-            "SET #Rebuild.#Status = :started, OpenRebuild = :started, #Rebuild.StartedAt = :now"
-        };
+        let change = "SET #Rebuild.#Status = :started, #Rebuild.StartedAt = :now";
         let request = self
-            .guarded_update(id, rebuild, change, None)
+            .guarded_update(id, claimed, change, &[SAME_CLAIM])
             .expression_attribute_values(":started", string(Status::Started))
             .expression_attribute_values(":now", string(now));
         write(request).await
     }
 
-    /// Notes when a WorkSpace was first seen in REBUILDING.
+    /// Notes that a WorkSpace was seen in REBUILDING, which also means that its rebuild has started.
     ///
     /// # Errors
     /// It is not known whether the write was made.
-    pub async fn note_seen(
+    pub async fn see(
         &self,
         id: &WorkspaceId,
         rebuild: &Rebuild,
         now: Timestamp,
     ) -> Result<bool, Fault> {
-        let change = "SET #Rebuild.SeenRebuildingAt = :now";
+        let change = "SET #Rebuild.#Status = :started, \
+            #Rebuild.StartedAt = if_not_exists(#Rebuild.StartedAt, :now), \
+            #Rebuild.SeenRebuildingAt = :now, \
+            OpenRebuild = :queue \
+            REMOVE #Rebuild.Sight";
         let request = self
-            .guarded_update(id, rebuild, change, Some(NOT_SEEN))
+            .guarded_update(id, rebuild, change, &unmoved(rebuild))
+            .expression_attribute_values(":started", string(Status::Started))
+            .expression_attribute_values(":queue", string(Queue::Rebuilding))
             .expression_attribute_values(":now", string(now));
+        write(request).await
+    }
+
+    /// Notes what the looks have shown; `None` clears the note.
+    ///
+    /// # Errors
+    /// It is not known whether the write was made.
+    pub async fn note(
+        &self,
+        id: &WorkspaceId,
+        rebuild: &Rebuild,
+        sight: Option<Sight>,
+    ) -> Result<bool, Fault> {
+        let change = match sight {
+            Some(_) => "SET #Rebuild.Sight = :new_sight",
+            None => "REMOVE #Rebuild.Sight",
+        };
+        let mut request = self.guarded_update(id, rebuild, change, &unmoved(rebuild));
+        if let Some(sight) = sight {
+            let sight = AttributeValue::M(to_item(sight)?);
+            request = request.expression_attribute_values(":new_sight", sight);
+        }
         write(request).await
     }
 
@@ -157,29 +166,32 @@ impl Store {
         end: &End,
         now: Timestamp,
     ) -> Result<Option<Rebuild>, Fault> {
-        let mut change =
-            "SET #Rebuild.#Status = :ended, #Rebuild.EndedAt = :now, #State = :state".to_owned();
-        if end.failure.is_some() {
+        let error = end.outcome.error();
+        let mut change = "SET #Rebuild.#Status = :ended, #Rebuild.EndedAt = :now, \
+            #State = :state, OpenRebuild = :queue"
+            .to_owned();
+        if error.is_some() {
             change += ", #Rebuild.ErrorCode = :code, #Rebuild.ErrorMessage = :message";
         }
-        let condition = match rebuild.stage() {
-            Stage::Requested | Stage::Claimed { .. } => Some(same_claim(rebuild)),
-            Stage::Started { .. } => Some(NOT_SEEN),
-            Stage::Seen { .. } | Stage::Ended | Stage::Unknown => None,
-        };
-        let ended = if end.failure.is_some() { Status::Failed } else { Status::Succeeded };
+        change += " REMOVE #Rebuild.Sight";
         let mut request = self
-            .guarded_update(id, rebuild, &change, condition)
+            .guarded_update(id, rebuild, &change, &unmoved(rebuild))
             .expression_attribute_names("#State", "State")
             .expression_attribute_values(":state", string(end.state))
-            .expression_attribute_values(":ended", string(ended))
-            .expression_attribute_values(":now", string(now));
-        if let Some(failure) = &end.failure {
+            .expression_attribute_values(":ended", string(end.outcome.status()))
+            .expression_attribute_values(":queue", string(Queue::Ended))
+            .expression_attribute_values(":now", string(now))
+            .return_values(ReturnValue::AllNew);
+        if let Some((code, message)) = error {
             request = request
-                .expression_attribute_values(":code", string(failure.code()))
-                .expression_attribute_values(":message", string(failure.message()));
+                .expression_attribute_values(":code", string(code))
+                .expression_attribute_values(":message", string(message));
         }
-        write_and_read(request).await
+        match request.send().await {
+            Ok(output) => Ok(to_workspace(output.attributes.unwrap_or_default())?.rebuild),
+            Err(error) if condition_failure(&error).is_some() => Ok(None),
+            Err(error) => Err(Fault::internal(error)),
+        }
     }
 
     /// Puts the record of an ended rebuild into the table of rebuilds, unless it is there.
@@ -206,71 +218,84 @@ impl Store {
     /// # Errors
     /// It is not known whether the write was made.
     pub async fn release(&self, id: &WorkspaceId, ended: &Rebuild) -> Result<bool, Fault> {
-        write(self.guarded_update(id, ended, "REMOVE OpenRebuild, OpenSince", None)).await
+        write(self.guarded_update(id, ended, "REMOVE OpenRebuild, OpenSince", &[])).await
     }
 
-    /// A write that is made only while the item has `rebuild` with the same status, and while
-    /// `condition` holds.
+    /// Closes a rebuild that has a record, although its item does not say how it ended: the table
+    /// was restored to an earlier time. The WorkSpace gets the state from before the rebuild.
+    ///
+    /// # Errors
+    /// It is not known whether the write was made.
+    pub async fn close_as_recorded(
+        &self,
+        id: &WorkspaceId,
+        rebuild: &Rebuild,
+        record: &Rebuild,
+    ) -> Result<bool, Fault> {
+        let change = "SET #Rebuild = :record, #State = PreviousState REMOVE OpenRebuild, OpenSince";
+        let mut item = to_item(record)?;
+        item.remove("PreviousState");
+        let request = self
+            .guarded_update(id, rebuild, change, &unmoved(rebuild))
+            .expression_attribute_names("#State", "State")
+            .expression_attribute_values(":record", AttributeValue::M(item));
+        write(request).await
+    }
+
+    /// A write that is made only while the item has `rebuild` with the same status, and while the
+    /// conditions hold.
     fn guarded_update(
         &self,
         id: &WorkspaceId,
         rebuild: &Rebuild,
         change: &str,
-        condition: Option<&str>,
+        conditions: &[&str],
     ) -> UpdateItemFluentBuilder {
-        let conditions: Vec<_> = [SAME_STATUS].into_iter().chain(condition).collect();
-        // DynamoDB refuses a value that no expression uses.
-        let claim_id = rebuild.claim_id.filter(|_| condition == Some(SAME_CLAIM));
         let mut request = self
             .client
             .update_item()
             .table_name(&self.workspaces)
             .set_key(Some(workspace_key(id)))
             .update_expression(change)
-            .condition_expression(conditions.join(" AND "))
+            .condition_expression([&[SAME_STATUS], conditions].concat().join(" AND "))
             .expression_attribute_names("#Rebuild", "Rebuild")
             .expression_attribute_names("#Status", "Status")
             .expression_attribute_values(":id", string(rebuild.id))
             .expression_attribute_values(":status", string(rebuild.status));
-        if let Some(claim_id) = claim_id {
+        // DynamoDB refuses a value that no expression uses.
+        if let Some(claim_id) = rebuild.claim_id.filter(|_| conditions.contains(&SAME_CLAIM)) {
             request = request.expression_attribute_values(":claim_id", string(claim_id));
+        }
+        if let Some(sight) = rebuild.sight.filter(|_| conditions.contains(&SAME_SIGHT)) {
+            request = request
+                .expression_attribute_values(":sight_shown", string(sight.shown))
+                .expression_attribute_values(":sight_since", string(sight.since));
         }
         request
     }
 }
 
-fn open_of(item: &Item) -> Result<Open, Fault> {
-    let since = text(item, "OpenSince")?.to_owned();
-    let since = Timestamp::try_from(since).map_err(Fault::internal)?;
-    Ok(Open { workspace_id: id_of(item)?, since })
+/// What a decision about an open rebuild rests on, beside its status: its claim, whether it was seen
+/// in REBUILDING, and its sight.
+fn unmoved(rebuild: &Rebuild) -> Vec<&'static str> {
+    let claim = if rebuild.claim_id.is_some() { SAME_CLAIM } else { NOT_CLAIMED };
+    let sight = if rebuild.sight.is_some() { SAME_SIGHT } else { NO_SIGHT };
+    match rebuild.stage() {
+        Stage::Requested | Stage::Claimed { .. } => vec![claim, sight],
+        Stage::Started { .. } => vec![NOT_SEEN, sight],
+        Stage::Seen { .. } | Stage::Ended | Stage::Newer => vec![sight],
+    }
 }
 
 fn is_recorded(error: &SdkError<PutItemError>) -> bool {
     error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception)
 }
 
-/// The condition that no pass has claimed the rebuild since it was read.
-fn same_claim(rebuild: &Rebuild) -> &'static str {
-    if rebuild.claim_id.is_some() { SAME_CLAIM } else { NOT_CLAIMED }
-}
-
 /// Sends a conditional write. Returns whether it was made.
 pub(super) async fn write(request: UpdateItemFluentBuilder) -> Result<bool, Fault> {
-    Ok(send(request).await?.is_some())
-}
-
-/// Sends a conditional write. Returns the rebuild as the item has it afterwards, if it was made.
-async fn write_and_read(request: UpdateItemFluentBuilder) -> Result<Option<Rebuild>, Fault> {
-    let Some(output) = send(request.return_values(ReturnValue::AllNew)).await? else {
-        return Ok(None);
-    };
-    Ok(to_workspace(output.attributes.unwrap_or_default())?.rebuild)
-}
-
-async fn send(request: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOutput>, Fault> {
     match request.send().await {
-        Ok(output) => Ok(Some(output)),
-        Err(error) if condition_failure(&error).is_some() => Ok(None),
+        Ok(_) => Ok(true),
+        Err(error) if condition_failure(&error).is_some() => Ok(false),
         // Whether or not it was made, the next pass reads the item anew.
         Err(error) => Err(Fault::internal(error)),
     }

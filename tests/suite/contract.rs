@@ -80,6 +80,7 @@ async fn each_allowed_state_accepts_a_rebuild() {
             "RequestedBy": "arn:aws:iam::000000000000:user/local",
             "SourceIp": "127.0.0.1",
             "RequestId": null,
+            "FleetMode": "Simulated",
         });
         assert_eq!(item, expected);
 
@@ -719,6 +720,25 @@ async fn the_history_of_an_unknown_workspace_is_not_found_with_a_token_either() 
     assert_eq!(walk(&system, "ws-gone00001", 1).await, [2, 1]);
     let end = format!("/workspaces/ws-gone00001/rebuilds?next_token={}", rebuild_id(1));
     assert_eq!(system.send(&Ask::get(&end)).await.data(), json!({ "rebuilds": [] }));
+}
+
+#[tokio::test]
+async fn an_end_that_nobody_knows_has_its_code() {
+    let system = System::start().await;
+    let id = "ws-unknownend1";
+    let mut rebuild = ended_rebuild(1, "k");
+    rebuild["Status"] = json!("UNKNOWN");
+    rebuild["ErrorCode"] = json!("NOT_OBSERVED");
+    rebuild["ErrorMessage"] = json!("why");
+    let item = json!({ "WorkspaceId": id, "State": "AVAILABLE", "Rebuild": rebuild });
+    system.put("workspaces", item).await;
+    let path = format!("/workspaces/{id}/rebuilds/{}", rebuild_id(1));
+    let answer = system.send(&Ask::get(&path)).await;
+    let data = answer.data();
+    assert_eq!((answer.status, answer.header("retry-after")), (200, None));
+    assert_eq!(data["status"], "UNKNOWN");
+    assert_eq!(data["error"], json!({ "code": "NOT_OBSERVED", "message": "why" }));
+    assert_eq!(system.send(&Ask::rebuild(id)).await.status, 202);
 }
 
 /// After a rollback, items of the newer version are still there.

@@ -3,10 +3,9 @@
 
 use std::path::Path;
 
-use rebuild_workspaces::service::Service;
 use serde_json::Value;
 
-use crate::system::System;
+use crate::system::{System, service};
 use local::gateway;
 
 #[tokio::test]
@@ -14,7 +13,7 @@ async fn each_event_gets_its_expected_answer() {
     let system = System::start().await;
     let mut count = 0;
     for (name, event, expected) in all() {
-        let service = Service::new(system.store.clone());
+        let service = service(&system.store);
         let response = gateway::invoke(service, event).await;
         assert_eq!(answer_of(&response), expected, "{name}");
         count += 1;

@@ -6,14 +6,13 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use local::gateway;
-use rebuild_workspaces::service::Service;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use crate::system::{Answer, Ask, System, listen, send};
+use crate::system::{Answer, Ask, System, listen, send, service};
 
 /// The program. `cargo test` builds only the library of its package, so the first use builds the
 /// program. Naming the tests too gives the dependencies the same features, so cargo reuses them.
@@ -371,7 +370,7 @@ async fn a_body_that_is_cut_off_is_not_too_large() {
 async fn half_a_request_does_not_hold_a_connection_open() {
     let system = System::start().await;
     let (listener, api) = listen().await;
-    let service = Service::new(system.store.clone());
+    let service = service(&system.store);
     tokio::spawn(gateway::serve(listener, service, Duration::from_millis(50)));
     assert_eq!(send_bytes(&api, b"GET / HT", false).await, "");
     let half = b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{";

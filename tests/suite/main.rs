@@ -6,6 +6,7 @@ mod aws_json;
 mod contract;
 mod events;
 mod faults;
+mod fleet_api;
 mod growth;
 mod lambda;
 mod local_run;

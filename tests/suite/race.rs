@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::lambda::event;
-use crate::system::{System, config};
+use crate::system::{System, config, service};
 use local::gateway::invoke;
 
 const MANY: usize = 200;
@@ -24,7 +24,7 @@ async fn environment(system: &System) -> Service {
     let dynamodb = dynamodb.timeout_config(TimeoutConfig::disabled());
     let store = Store::new(dynamodb, config.workspaces_table, config.rebuilds_table);
     store.warm_up().await;
-    Service::new(store)
+    service(&store)
 }
 
 /// Sends `MANY` requests with the same body at once; returns the answers.

@@ -1,11 +1,17 @@
 //! Tests of the reconciler: its decisions, its writes, and every fault and race.
 
 mod burst;
+pub mod chance;
 mod faults;
 mod fleet;
+mod line;
+pub mod machine;
 mod races;
+mod rules;
+mod soak;
 mod sync;
 mod system;
 mod table;
+mod truth;
 mod world;
 mod writes;

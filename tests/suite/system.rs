@@ -14,7 +14,8 @@ use hyper_util::rt::TokioExecutor;
 use rebuild_workspaces::aws_http;
 use rebuild_workspaces::config::Config;
 use rebuild_workspaces::fleet::simulated::Simulated;
-use rebuild_workspaces::reconcile::Reconciler;
+use rebuild_workspaces::rebuild::FleetMode;
+use rebuild_workspaces::reconcile::{Reconciler, Timing};
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::{Store, client_config};
 use serde_json::{Value, json};
@@ -45,8 +46,17 @@ impl System {
         Self::start_with(|dynamodb| dynamodb).await
     }
 
+    /// Starts a system that accepts rebuilds for the real fleet.
+    pub async fn start_for_amazon() -> Self {
+        Self::start_for(FleetMode::AmazonWorkSpaces, |dynamodb| dynamodb).await
+    }
+
     /// Starts a system; `change` adjusts the configuration of the API's DynamoDB client.
     pub async fn start_with(change: impl FnOnce(Builder) -> Builder) -> Self {
+        Self::start_for(FleetMode::Simulated, change).await
+    }
+
+    async fn start_for(mode: FleetMode, change: impl FnOnce(Builder) -> Builder) -> Self {
         let database = dynamodb::in_memory().expect("the tables of the template");
         dynamodb::seed_if_empty(&database).expect("the seed");
         let (listener, dynamodb) = listen().await;
@@ -56,7 +66,11 @@ impl System {
         let to_wire = client_config(&to_wire, aws_http::client(&to_wire));
         let store = Store::new(change(to_wire), "workspaces".into(), "rebuilds".into());
         let (listener, api) = listen().await;
-        tokio::spawn(gateway::serve(listener, Service::new(store.clone()), gateway::READ_TIMEOUT));
+        tokio::spawn(gateway::serve(
+            listener,
+            Service::new(store.clone(), mode),
+            gateway::READ_TIMEOUT,
+        ));
         let config = config(&dynamodb);
         let client = Client::from_conf(client_config(&config, aws_http::client(&config)).build());
         Self { api, dynamodb, wire, store, client }
@@ -71,7 +85,8 @@ impl System {
     pub async fn end_rebuild(&self) {
         let fleet = Simulated { rebuild_time: Duration::ZERO };
         let clock = OffsetDateTime::now_utc;
-        let reconciler = Reconciler { store: self.store.clone(), fleet, clock };
+        let timing = Timing::of_simulated(time::Duration::DAY);
+        let reconciler = Reconciler { store: self.store.clone(), fleet, clock, timing };
         for _ in 0..3 {
             reconciler.follow().await.expect("a pass");
         }
@@ -79,7 +94,7 @@ impl System {
 
     /// Sends an API Gateway event to the function; returns the Lambda response.
     pub async fn invoke(&self, event: &Value) -> Value {
-        gateway::invoke(Service::new(self.store.clone()), event.to_string()).await
+        gateway::invoke(service(&self.store), event.to_string()).await
     }
 
     /// The item of a WorkSpace, as plain JSON.
@@ -103,6 +118,11 @@ impl System {
         let request = self.client.put_item().table_name(table).set_item(Some(item));
         request.send().await.expect("an answer");
     }
+}
+
+/// The service over a store, for the simulated fleet.
+pub fn service(store: &Store) -> Service {
+    Service::new(store.clone(), FleetMode::Simulated)
 }
 
 /// Sends a request over HTTP.

@@ -11,10 +11,11 @@ use aws_smithy_runtime_api::client::http::{
 };
 use local::{dynamodb, gateway};
 use rebuild_workspaces::aws_http;
-use rebuild_workspaces::config::{FleetConfig, FleetMode};
+use rebuild_workspaces::config::FleetConfig;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
-use rebuild_workspaces::reconcile::Reconciler;
+use rebuild_workspaces::rebuild::FleetMode;
+use rebuild_workspaces::reconcile::{Reconciler, Timing};
 use rebuild_workspaces::service::{Caller, RebuildRequest, Service};
 use rebuild_workspaces::store::Store;
 use rebuild_workspaces::workspace::{Filter, WorkspaceId};
@@ -23,7 +24,7 @@ use serde_yaml_ng::Value;
 use time::OffsetDateTime;
 
 use crate::events;
-use crate::system::{System, config};
+use crate::system::{System, config, service};
 
 /// Actions, each on a resource: `dynamodb:Query` on `WorkspacesTable/index/Bundle`.
 type Permissions = BTreeSet<(String, String)>;
@@ -33,7 +34,7 @@ async fn the_role_of_the_api_function_allows_exactly_its_requests() {
     let system = System::start().await;
     let (recorder, store) = recorded(&system);
     store.warm_up().await;
-    let service = Service::new(store);
+    let service = service(&store);
     for (_, event, _) in events::all() {
         gateway::invoke(service.clone(), event).await;
     }
@@ -49,9 +50,11 @@ async fn the_role_of_the_api_function_allows_exactly_its_requests() {
 async fn the_role_of_the_reconciler_allows_exactly_its_requests() {
     let system = System::start().await;
     let (recorder, store) = recorded(&system);
-    accept(&system, "ws-available0001").await;
+    accept(&system, "ws-available0001", FleetMode::Simulated).await;
     let fleet = Simulated { rebuild_time: Duration::ZERO };
-    let reconciler = Reconciler { store: store.clone(), fleet, clock: OffsetDateTime::now_utc };
+    let timing = Timing::of_simulated(time::Duration::DAY);
+    let clock = OffsetDateTime::now_utc;
+    let reconciler = Reconciler { store: store.clone(), fleet, clock, timing };
     // The passes hand the rebuild over, see it in REBUILDING, and end it.
     for _ in 0..3 {
         reconciler.follow().await.expect("a pass");
@@ -60,15 +63,15 @@ async fn the_role_of_the_reconciler_allows_exactly_its_requests() {
 
     // The AWS JSON face of another system stands in for the real fleet.
     let other = System::start().await;
-    accept(&system, "ws-stopped0001").await;
+    accept(&system, "ws-stopped0001", FleetMode::AmazonWorkSpaces).await;
     let fleet = FleetConfig {
-        mode: FleetMode::AmazonWorkSpaces,
         rebuild_time: Duration::ZERO,
         endpoint: Some(other.api),
+        deadline: time::Duration::DAY,
     };
     let http = SharedHttpClient::new(recorder.clone());
     let fleet = Amazon::connect(&config(&system.dynamodb), &fleet, http);
-    let reconciler = Reconciler { store, fleet, clock: OffsetDateTime::now_utc };
+    let reconciler = Reconciler { store, fleet, clock, timing };
     reconciler.follow().await.expect("a pass");
     reconciler.sync().await.expect("a pass");
     assert_eq!(recorder.sent(), allowed("Reconcile", true), "real WorkSpaces");
@@ -82,9 +85,9 @@ fn recorded(system: &System) -> (Recorder, Store) {
     (recorder, store)
 }
 
-async fn accept(system: &System, id: &str) {
+async fn accept(system: &System, id: &str, mode: FleetMode) {
     let request = RebuildRequest { idempotency_key: None, reason: None, caller: Caller::default() };
-    let service = Service::new(system.store.clone());
+    let service = Service::new(system.store.clone(), mode);
     let id = WorkspaceId::try_from(id.to_owned()).expect("an id");
     service.rebuild(&id, request).await.expect("accepted");
 }

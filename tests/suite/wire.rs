@@ -21,6 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::system::listen;
@@ -71,6 +72,7 @@ pub struct Wire {
     pub url: String,
     script: Arc<Mutex<VecDeque<Attempt>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    sent: Arc<Notify>,
     held: Arc<Mutex<Vec<Request>>>,
     random: Arc<Mutex<Option<TestRng>>>,
     accepting: Arc<Mutex<Option<JoinHandle<()>>>>,
@@ -86,6 +88,7 @@ impl Wire {
             url,
             script: Arc::default(),
             seen: Arc::default(),
+            sent: Arc::default(),
             held: Arc::default(),
             random: Arc::default(),
             accepting: Arc::default(),
@@ -181,6 +184,11 @@ impl Wire {
         next
     }
 
+    /// Waits for a request that nobody has waited for.
+    pub async fn next_request(&self) {
+        self.sent.notified().await;
+    }
+
     /// `Err` drops the connection.
     async fn answer(&self, request: Request<Incoming>) -> Result<Response, Lost> {
         let (head, body) = request.into_parts();
@@ -191,6 +199,7 @@ impl Wire {
             operation: target.rsplit('.').next().unwrap_or_default().to_owned(),
             input: input.clone(),
         });
+        self.sent.notify_one();
         let mut request = Request::from_parts(head, Body::from(body));
         *request.uri_mut() = self.upstream.clone();
         let attempt = self.next();

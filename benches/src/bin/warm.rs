@@ -30,7 +30,7 @@ async fn main() -> Result<(), Error> {
     let store =
         Store::new(client.config().to_builder(), config.workspaces_table, config.rebuilds_table);
     store.warm_up().await;
-    let service = Service::new(store);
+    let service = Service::new(store, config.fleet_mode);
     let event = event()?;
     for _ in 0..times {
         let answer = match what.as_str() {

@@ -8,12 +8,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use rebuild_workspaces::aws_http;
-use rebuild_workspaces::config::{FleetConfig, FleetMode};
+use rebuild_workspaces::config::FleetConfig;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::fleet::{Fleet, HandOverError};
 use rebuild_workspaces::rebuild::Status;
-use rebuild_workspaces::reconcile::Reconciler;
+use rebuild_workspaces::reconcile::{Reconciler, Timing};
 use rebuild_workspaces::workspace::{State, WorkspaceId};
 use serde_json::json;
 use time::OffsetDateTime;
@@ -24,9 +24,9 @@ use crate::system::{Ask, System, config, listen};
 fn amazon(endpoint: &str) -> Amazon {
     let config = config("http://localhost:1");
     let fleet = FleetConfig {
-        mode: FleetMode::AmazonWorkSpaces,
         rebuild_time: Duration::ZERO,
         endpoint: Some(endpoint.to_owned()),
+        deadline: time::Duration::DAY,
     };
     Amazon::connect(&config, &fleet, aws_http::client(&config))
 }
@@ -37,18 +37,19 @@ fn id(text: &str) -> WorkspaceId {
 
 #[tokio::test]
 async fn one_system_can_be_the_fleet_of_another() {
-    let (front, back) = (System::start().await, System::start().await);
+    let (front, back) = (System::start_for_amazon().await, System::start().await);
     let id = id("ws-available0001");
     let at = |minutes| move || OffsetDateTime::now_utc() + time::Duration::minutes(minutes);
+    let timing = Timing::of_simulated(time::Duration::DAY);
     let front_pass = async |minutes| {
         let (store, fleet) = (front.store.clone(), amazon(&back.api));
-        Reconciler { store, fleet, clock: at(minutes) }.follow().await.expect("a pass");
+        Reconciler { store, fleet, clock: at(minutes), timing }.follow().await.expect("a pass");
         front.store.workspace(&id).await.expect("an answer").expect("it is there")
     };
     let back_pass = async |minutes| {
         let fleet = Simulated { rebuild_time: Duration::from_mins(20) };
         let store = back.store.clone();
-        Reconciler { store, fleet, clock: at(minutes) }.follow().await.expect("a pass");
+        Reconciler { store, fleet, clock: at(minutes), timing }.follow().await.expect("a pass");
     };
 
     assert_eq!(front.send(&Ask::rebuild(id.as_str())).await.status, 202);
@@ -72,7 +73,8 @@ async fn sync_copies_the_fleet_into_the_table() {
     front.put("workspaces", json!({ "WorkspaceId": "ws-left00001", "State": "STOPPED" })).await;
     front.put("workspaces", json!({ "WorkspaceId": "ws-available0001", "State": "ERROR" })).await;
     let (store, fleet) = (front.store.clone(), amazon(&back.api));
-    let pass = Reconciler { store, fleet, clock: OffsetDateTime::now_utc }.sync().await;
+    let (clock, timing) = (OffsetDateTime::now_utc, Timing::of_amazon(time::Duration::DAY));
+    let pass = Reconciler { store, fleet, clock, timing }.sync().await;
     let pass = pass.expect("a pass");
     assert_eq!((pass.listed, pass.changed, pass.gone, pass.is_complete), (17, 1, 1, true));
     let now = front.store.workspace(&id("ws-available0001")).await.expect("an answer");
@@ -114,9 +116,19 @@ async fn each_answer_to_a_hand_over_is_classified() {
         (200, json!({}).to_string(), "taken"),
         (200, failed(json!({ "ErrorCode": "Some.Code" })), "refused: Some.Code"),
         (200, failed(json!({})), "refused: REFUSED"),
+        (200, failed(json!({ "ErrorCode": "RequestThrottled.Workspace" })), "not taken"),
+        (200, failed(json!({ "ErrorCode": "ThrottlingException" })), "not taken"),
+        (200, failed(json!({ "ErrorCode": "InternalServerError.Workspace" })), "no answer"),
+        (200, failed(json!({ "ErrorCode": "InternalFailure" })), "no answer"),
+        (200, failed(json!({ "ErrorCode": "ServiceUnavailable.Workspace" })), "no answer"),
+        (200, failed(json!({ "ErrorCode": "RequestTimeout" })), "no answer"),
         (200, "<html>".to_owned(), "no answer"),
         (400, error("ThrottlingException"), "not taken"),
         (400, error("TooManyRequestsException"), "not taken"),
+        (400, error("RequestTimeout"), "no answer"),
+        (400, error("RequestTimeoutException"), "no answer"),
+        (408, error("SomethingElse"), "no answer"),
+        (429, error("SomethingElse"), "not taken"),
         (400, error("OperationNotSupportedException"), "refused: OperationNotSupportedException"),
         (403, error("AccessDeniedException"), "refused: AccessDeniedException"),
         (500, error("InternalFailure"), "no answer"),

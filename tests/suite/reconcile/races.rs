@@ -16,14 +16,16 @@ use rebuild_workspaces::reconcile::Followed;
 use rebuild_workspaces::workspace::{State, WorkspaceId};
 use time::Duration;
 
-use super::world::{Answer, Fault, Line, Machine, Snapshot, World};
+use super::line::{Fault, Line};
+use super::machine::{Answer, Machine};
+use super::world::{Snapshot, World};
 
 /// Something that happens once during the passes.
 #[derive(Clone, Copy)]
 enum Event {
     /// A client requests a rebuild.
     Accept,
-    /// Somebody else starts a rebuild, unless one is running.
+    /// Somebody else starts a rebuild, unless one shows.
     ByOthers,
     /// From now on, the fleet shows REBUILDING without delay.
     Shown,
@@ -47,12 +49,16 @@ impl Event {
         match self {
             Self::Accept => return usize::from(world.accept(id).await),
             Self::ByOthers => world.machine(id, |machine, now| {
-                if machine.rebuilt_since.is_none() {
+                if machine.shows(now) != Some(State::Rebuilding) {
                     machine.rebuild_by_others(now);
                 }
             }),
-            Self::Shown => world.machine(id, |machine, _| machine.lag = Duration::ZERO),
-            Self::Becomes(state) => world.machine(id, |machine, _| machine.state = state),
+            Self::Shown => world.machine(id, |machine, _| {
+                machine.wipes.iter_mut().for_each(|wipe| wipe.shown_from = wipe.began);
+            }),
+            Self::Becomes(state) => {
+                world.machine(id, |machine, now| machine.becomes(now, state));
+            }
             Self::Time(time) => world.pass_time(time),
         }
         0
@@ -69,7 +75,8 @@ fn commute(one: &str, other: &str) -> bool {
 /// What a call reads and writes.
 fn touches(call: &str) -> (&'static [&'static str], &'static [&'static str]) {
     match call {
-        "read index" | "read item" => (&["item"], &[]),
+        "read index" | "read items" => (&["item"], &[]),
+        "read records" => (&["history"], &[]),
         "write item" | "accept" => (&[], &["item"]),
         "write record" => (&[], &["history"]),
         "ask fleet" => (&["fleet"], &[]),
@@ -199,8 +206,7 @@ async fn races(name: &str, world: &Arc<World>, begins: &[Snapshot], events: &[Ev
 /// A WorkSpace with an accepted rebuild, after these passes: the minutes before each pass, and the
 /// call at which it dies.
 async fn begin(world: &Arc<World>, machine: Machine, passes: &[(i64, Option<usize>)]) -> Snapshot {
-    let id = world.add(machine);
-    assert!(world.accept(&id).await);
+    let id = world.add_requested(machine).await;
     for (minutes, died_at) in passes {
         world.pass_time(Duration::minutes(*minutes));
         world.faulty_pass(died_at.map(|call| (call, Fault::Died))).await;
@@ -210,8 +216,11 @@ async fn begin(world: &Arc<World>, machine: Machine, passes: &[(i64, Option<usiz
     snapshot
 }
 
-/// The position of the hand-over among the calls of a pass.
-const HAND_OVER: usize = 6;
+/// The position of the hand-over among the calls of a pass. Before it come five reads of the index,
+/// one of the items, a look, a read of the records and the claim.
+const HAND_OVER: usize = 10;
+/// The positions of the writes of a pass that ends a rebuild: the record and the release.
+const ENDING: [usize; 2] = [10, 11];
 
 /// WorkSpaces with each of these answers to the next two hand-overs. (After the fleet has taken
 /// one, it refuses or throttles the next.)
@@ -226,7 +235,7 @@ async fn answering(world: &Arc<World>, passes: &[(i64, Option<usize>)]) -> Vec<S
         (Refuses, Refuses),
         (Loses, Throttles),
     ] {
-        let machine = Machine { answers: vec![first, second], ..Machine::new() };
+        let machine = Machine { answers: [first, second].into(), ..Machine::new() };
         begins.push(begin(world, machine, passes).await);
     }
     begins
@@ -240,25 +249,25 @@ async fn two_passes_hand_over_once() {
 }
 
 #[tokio::test]
-async fn two_passes_repeat_an_interrupted_hand_over() {
+async fn two_passes_watch_an_interrupted_hand_over() {
     let world = World::new();
-    let begins = answering(&world, &[(0, Some(HAND_OVER))]).await;
-    races("two hand over again", &world, &begins, &[]).await;
+    let begins = answering(&world, &[(0, Some(HAND_OVER)), (35, Some(1))]).await;
+    races("two watch a claim", &world, &begins, &[Event::ByOthers]).await;
 }
 
 #[tokio::test]
 async fn two_passes_follow_a_hand_over_with_a_lost_answer() {
     let world = World::new();
-    let answers = vec![Answer::Loses];
+    let answers = [Answer::Loses].into();
     let machine = Machine { answers, lag: Duration::minutes(2), ..Machine::new() };
-    let begins = [begin(&world, machine, &[(0, None), (1, None)]).await];
+    let begins = [begin(&world, machine, &[(0, None), (1, None), (2, Some(1))]).await];
     races("an answer was lost", &world, &begins, &[Event::Shown]).await;
 }
 
 #[tokio::test]
 async fn two_passes_hand_over_while_somebody_else_rebuilds() {
     let world = World::new();
-    let machine = Machine { answers: vec![Answer::Throttles], ..Machine::new() };
+    let machine = Machine { answers: [Answer::Throttles].into(), ..Machine::new() };
     let begins = [begin(&world, machine, &[]).await];
     races("somebody else rebuilds it", &world, &begins, &[Event::ByOthers]).await;
 }
@@ -266,7 +275,7 @@ async fn two_passes_hand_over_while_somebody_else_rebuilds() {
 #[tokio::test]
 async fn two_passes_hand_over_when_the_time_is_up() {
     let world = World::new();
-    let begins = [begin(&world, Machine::new(), &[(0, Some(HAND_OVER)), (4, Some(1))]).await];
+    let begins = [begin(&world, Machine::new(), &[(24 * 60 - 1, Some(1))]).await];
     let events = [Event::Time(Duration::minutes(2))];
     races("the time to hand over is up", &world, &begins, &events).await;
 }
@@ -281,27 +290,38 @@ async fn two_passes_hand_over_while_the_state_changes() {
 #[tokio::test]
 async fn two_passes_see_rebuilding_for_the_first_time() {
     let world = World::new();
-    let begins = [begin(&world, Machine::new(), &[(0, None), (1, Some(1))]).await];
+    let begins = [begin(&world, Machine::new(), &[(0, None), (2, Some(1))]).await];
     races("both see it first", &world, &begins, &[Event::Time(Duration::minutes(1))]).await;
 }
 
 #[tokio::test]
 async fn only_one_of_two_passes_sees_rebuilding() {
     let world = World::new();
-    let machine = Machine { lag: Duration::minutes(30), ..Machine::new() };
-    let begins = [begin(&world, machine, &[(0, None), (5, Some(1))]).await];
-    races("one sees it, one doesn't", &world, &begins, &[Event::Shown]).await;
+    let machine = Machine { answers: [Answer::Drops].into(), ..Machine::new() };
+    let begins = [begin(&world, machine, &[(0, None), (31, None), (4, Some(1))]).await];
+    races("one sees it, one doesn't", &world, &begins, &[Event::ByOthers]).await;
+}
+
+#[tokio::test]
+async fn two_passes_note_what_they_see() {
+    let world = World::new();
+    let begins = [
+        begin(&world, Machine::in_state(State::Suspended), &[]).await,
+        begin(&world, Machine::in_state(State::Suspended), &[(0, None), (3, Some(1))]).await,
+    ];
+    races("both note it", &world, &begins, &[Event::Becomes(State::Available)]).await;
 }
 
 #[tokio::test]
 async fn two_passes_end_a_rebuild_and_a_client_requests_another() {
     let world = World::new();
     let machine = Machine { outcome: State::Error, ..Machine::new() };
-    let running = begin(&world, machine, &[(0, None), (1, None), (40, Some(1))]).await;
+    let passes = [(0, None), (4, None), (40, None)];
+    let running = begin(&world, machine, &[&passes[..], &[(4, Some(1))]].concat()).await;
     // The end is decided, but the record is missing, or the WorkSpace is not released.
     let mut begins = vec![running];
-    for call in [6, 7] {
-        let passes = [(0, None), (1, None), (40, Some(call))];
+    for call in ENDING {
+        let passes = [&passes[..], &[(4, Some(call))]].concat();
         begins.push(begin(&world, Machine::new(), &passes).await);
     }
     races("both end it, and a client requests another", &world, &begins, &[Event::Accept]).await;
@@ -312,14 +332,18 @@ async fn two_passes_end_a_rebuild_and_a_client_requests_another() {
 #[tokio::test]
 async fn a_stalled_pass_does_no_harm() {
     let world = World::new();
-    let begins = [
-        begin(&world, Machine::new(), &[(0, None), (1, Some(1))]).await,
-        begin(&world, Machine::new(), &[(0, None), (1, None), (40, Some(1))]).await,
-        begin(&world, Machine::new(), &[(0, None), (1, None), (40, Some(6))]).await,
-        begin(&world, Machine::new(), &[(0, None), (1, None), (40, Some(7))]).await,
+    let passes = [(0, None), (4, None), (40, None), (4, Some(1))];
+    let mut begins = vec![
+        begin(&world, Machine::new(), &passes[..1]).await,
+        begin(&world, Machine::new(), &passes[..2]).await,
+        begin(&world, Machine::new(), &passes).await,
     ];
+    for call in ENDING {
+        let passes = [&passes[..3], &[(4, Some(call))]].concat();
+        begins.push(begin(&world, Machine::new(), &passes).await);
+    }
     let mut races = Vec::new();
-    for (begin, calls) in begins.iter().flat_map(|begin| (1..8).map(move |calls| (begin, calls))) {
+    for (begin, calls) in begins.iter().flat_map(|begin| (1..12).map(move |calls| (begin, calls))) {
         let id = world.restore(begin);
         let (process, line) = world.process(1);
         let mut pass = Pass::new(line, process.follow());
@@ -328,7 +352,7 @@ async fn a_stalled_pass_does_no_harm() {
                 pass.step();
             }
         }
-        for minutes in [0, 1, 45] {
+        for minutes in [0, 4, 45, 4, 4] {
             world.pass_time(Duration::minutes(minutes));
             world.pass().await;
         }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use rebuild_workspaces::error::{Cause, Fault};
 use rebuild_workspaces::fleet::{Fleet, HandOverError, Listed};
-use rebuild_workspaces::reconcile::{Reconciler, Synced};
+use rebuild_workspaces::rebuild::FleetMode;
+use rebuild_workspaces::reconcile::{Reconciler, Synced, Timing};
 use rebuild_workspaces::timestamp::Timestamp;
 use rebuild_workspaces::workspace::{Description, State, Workspace, WorkspaceId};
 use time::Duration;
 
-use super::world::{Machine, World};
+use super::machine::Machine;
+use super::world::World;
 
 /// A fleet with a fixed listing.
 struct Listing {
@@ -25,6 +27,8 @@ struct Listing {
 }
 
 impl Fleet for Listing {
+    const MODE: FleetMode = FleetMode::AmazonWorkSpaces;
+
     async fn describe(
         &self,
         workspaces: &[Workspace],
@@ -57,8 +61,12 @@ impl Listing {
     async fn sync(self) -> Result<Synced, Fault> {
         let world = Arc::clone(&self.world);
         let store = world.process(0).0.store;
-        Reconciler { store, clock: || world.now(), fleet: self }.sync().await
+        Reconciler { store, clock: || world.now(), fleet: self, timing: timing() }.sync().await
     }
+}
+
+fn timing() -> Timing {
+    Timing::of_amazon(Duration::DAY)
 }
 
 fn listed(id: &WorkspaceId, state: State) -> Listed {
@@ -144,7 +152,7 @@ async fn an_incomplete_or_empty_listing_removes_nothing() {
         world.pass_time(Duration::minutes(14));
         world.now()
     };
-    let pass = Reconciler { store, clock, fleet }.sync().await.expect("a pass");
+    let pass = Reconciler { store, clock, fleet, timing: timing() }.sync().await.expect("a pass");
     assert!(!pass.is_complete, "{pass:?}");
     assert_eq!(world.item(&elsewhere)["State"]["S"], "AVAILABLE");
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use rebuild_workspaces::fleet::simulated::Simulated;
-use rebuild_workspaces::reconcile::{FOLLOW_BUDGET, Reconciler};
+use rebuild_workspaces::reconcile::{Reconciler, Timing};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -21,7 +21,8 @@ async fn follow(system: &System, location: &str, id: &str) -> Vec<(Value, Value)
     let minutes = Cell::new(0);
     let clock = || OffsetDateTime::now_utc() + time::Duration::minutes(minutes.get());
     let fleet = Simulated { rebuild_time: REBUILD_TIME };
-    let reconciler = Reconciler { store: system.store.clone(), fleet, clock };
+    let timing = Timing::of_simulated(time::Duration::DAY);
+    let reconciler = Reconciler { store: system.store.clone(), fleet, clock, timing };
     let mut stages = vec![];
     for minute in [None, Some(0), Some(1), Some(19), Some(21), Some(22)] {
         if let Some(minute) = minute {
@@ -90,17 +91,18 @@ async fn a_pass_out_of_time_reads_nothing_more() {
     let system = System::start().await;
     post(&system, Ask::rebuild("ws-available0001")).await;
     system.wire.seen();
+    let timing = Timing::of_simulated(time::Duration::DAY);
     let (begin, reads) = (OffsetDateTime::now_utc(), Cell::new(0));
     let clock = || match reads.replace(reads.get() + 1) {
         0 => begin,
-        _ => begin + FOLLOW_BUDGET,
+        _ => begin + timing.pass,
     };
     let fleet = Simulated { rebuild_time: REBUILD_TIME };
-    let reconciler = Reconciler { store: system.store.clone(), fleet, clock };
+    let reconciler = Reconciler { store: system.store.clone(), fleet, clock, timing };
 
     let pass = reconciler.follow().await.expect("a pass");
 
     assert!(!pass.is_complete);
     assert_eq!((pass.open, pass.handed_over), (1, 0));
-    assert_eq!(system.wire.operations(), ["Query", "Query"]);
+    assert_eq!(system.wire.operations(), ["Query"; 5]);
 }

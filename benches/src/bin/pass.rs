@@ -1,0 +1,121 @@
+//! One pass of the reconciler over 10,000 open rebuilds in the simulated fleet: its time, and its
+//! requests to DynamoDB. The embedded database shares the machine.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use rebuild_workspaces::aws_http;
+use rebuild_workspaces::config::Config;
+use rebuild_workspaces::fleet::simulated::Simulated;
+use rebuild_workspaces::rebuild::Rebuild;
+use rebuild_workspaces::reconcile::{Reconciler, Timing};
+use rebuild_workspaces::store::{Store, client_config};
+use rebuild_workspaces::workspace::WorkspaceId;
+use time::{Duration, OffsetDateTime};
+use tokio::net::TcpListener;
+
+const OPEN: usize = 10_000;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let database = local::dynamodb::in_memory().map_err(|error| error.to_string())?;
+    tokio::spawn(dynoxide::server::serve_on(listener, database));
+    let config = Config::from_lookup(|name| match name {
+        "AWS_ENDPOINT_URL_DYNAMODB" => Some(url.clone()),
+        "AWS_CA_BUNDLE" | "SSL_CERT_FILE" | "FLEET_MODE" => None,
+        "WORKSPACES_TABLE" => Some("workspaces".to_owned()),
+        "REBUILDS_TABLE" => Some("rebuilds".to_owned()),
+        _ => Some("local".to_owned()),
+    })?;
+    let requests = Requests::default();
+    let client = client_config(&config, aws_http::client(&config));
+    let counted = client.clone().interceptor(requests.clone());
+    let store = Store::new(counted, config.workspaces_table, config.rebuilds_table);
+    let begin = OffsetDateTime::now_utc();
+    fill(&Client::from_conf(client.build()), &store, begin).await?;
+
+    println!(
+        "| a pass over {OPEN} open rebuilds | seconds | requests to DynamoDB |\n|---|---|---|"
+    );
+    for (name, minutes) in [
+        ("hands all over", 0),
+        ("sees all in REBUILDING", 1),
+        ("nothing to do", 2),
+        ("ends all", 30),
+    ] {
+        requests.take();
+        let clock = || begin + Duration::minutes(minutes);
+        let fleet = Simulated { rebuild_time: std::time::Duration::from_mins(20) };
+        let timing = Timing::of_simulated(Duration::DAY);
+        let reconciler = Reconciler { store: store.clone(), fleet, clock, timing };
+        let start = Instant::now();
+        let pass = reconciler.follow().await?;
+        let seconds = start.elapsed().as_secs_f64();
+        if pass.failures > 0 || pass.open != OPEN || !pass.is_complete {
+            return Err(format!("{name}: {pass:?}").into());
+        }
+        let requests = requests.take();
+        let requests: Vec<_> =
+            requests.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        println!("| {name} | {seconds:.1} | {} |", requests.join(", "));
+    }
+    Ok(())
+}
+
+/// Fills the table with accepted rebuilds.
+async fn fill(client: &Client, store: &Store, begin: OffsetDateTime) -> Result<(), Box<dyn Error>> {
+    let ids: Vec<_> = (0..OPEN).map(|number| format!("ws-{number:08}")).collect();
+    for chunk in ids.chunks(25) {
+        let puts = chunk.iter().map(|id| {
+            let put = PutRequest::builder()
+                .item("WorkspaceId", AttributeValue::S(id.clone()))
+                .item("State", AttributeValue::S("AVAILABLE".to_owned()))
+                .build();
+            Ok(WriteRequest::builder().put_request(put?).build())
+        });
+        let puts = puts.collect::<Result<_, Box<dyn Error>>>()?;
+        client.batch_write_item().request_items("workspaces", puts).send().await?;
+    }
+    for id in ids {
+        let id = WorkspaceId::try_from(id).map_err(|error| error.to_string())?;
+        store.accept(&id, &Rebuild::new(begin)).await?;
+    }
+    Ok(())
+}
+
+/// Counts requests by operation.
+#[derive(Clone, Debug, Default)]
+struct Requests(Arc<Mutex<BTreeMap<String, usize>>>);
+
+impl Requests {
+    fn take(&self) -> BTreeMap<String, usize> {
+        std::mem::take(&mut *self.0.lock().expect("no panic"))
+    }
+}
+
+impl Intercept for Requests {
+    fn name(&self) -> &'static str {
+        "Requests"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let target = context.request().headers().get("x-amz-target").unwrap_or_default();
+        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        *self.0.lock().expect("no panic").entry(operation).or_default() += 1;
+        Ok(())
+    }
+}

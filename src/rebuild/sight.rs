@@ -1,0 +1,68 @@
+//! What a state of the WorkSpace means for its rebuild, and for how long it has been seen.
+
+use serde::{Deserialize, Serialize};
+use strum::Display;
+
+use crate::timestamp::Timestamp;
+use crate::workspace::State;
+
+/// Every look since a point in time has shown states of the same class.
+///
+/// The fleet's answers may be outdated, leave a WorkSpace out, or show a state that soon passes. So
+/// a state decides a rebuild only after it has been seen for some time, and the item says since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Sight {
+    /// The class of those states. (`Class` is a reserved word of DynamoDB.)
+    pub shown: Class,
+    /// When the first of these looks began.
+    pub since: Timestamp,
+}
+
+/// What a state means for a rebuild.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, Serialize, Deserialize)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Class {
+    /// A rebuild may start, or has succeeded.
+    Well,
+    /// A rebuild may start, or has failed.
+    Ill,
+    /// A rebuild may start; the WorkSpace will soon be in another state.
+    Rebooting,
+    /// Somebody's rebuild is running.
+    Rebuilding,
+    /// The WorkSpace will leave this state by itself.
+    Passing,
+    /// Somebody has to bring the WorkSpace out of this state.
+    Stuck,
+    /// The WorkSpace is no longer there, or soon will not be.
+    Gone,
+}
+
+impl Class {
+    /// The class of the state that a look shows; `None` means that the WorkSpace is not there.
+    #[must_use]
+    pub fn of(state: Option<State>) -> Self {
+        let Some(state) = state else {
+            return Self::Gone;
+        };
+        match state {
+            State::Available | State::Stopped => Self::Well,
+            State::Error | State::Unhealthy => Self::Ill,
+            State::Rebooting => Self::Rebooting,
+            State::Rebuilding => Self::Rebuilding,
+            State::Pending
+            | State::Starting
+            | State::Stopping
+            | State::Updating
+            | State::Maintenance
+            | State::AdminMaintenance
+            | State::Restoring
+            | State::Impaired
+            | State::Unknown => Self::Passing,
+            State::Suspended => Self::Stuck,
+            State::Terminating | State::Terminated => Self::Gone,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! How long the reconciler waits before it acts.
+
+use time::Duration;
+
+/// How long the reconciler waits before it acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// REBUILDING counts as this rebuild's own only in a look that began this long after the claim.
+    /// An older answer may show somebody else's rebuild.
+    pub seen_after: Duration,
+    /// A rebuild that was handed over shows REBUILDING within this time, or not at all.
+    pub seen_within: Duration,
+    /// A state decides a rebuild once every look for this long has shown it.
+    pub settles_after: Duration,
+    /// How long an accepted rebuild may wait to be handed over.
+    pub deadline: Duration,
+    /// How long a pass of `follow` works.
+    pub pass: Duration,
+}
+
+impl Timing {
+    /// For the WorkSpaces API. Its answers are eventually consistent: we assume that they are at most
+    /// two minutes old, and that a call has had its effect half a minute after its claim. AWS's own
+    /// runbook waits 10 minutes for REBUILDING to show.
+    #[must_use]
+    pub fn of_amazon(deadline: Duration) -> Self {
+        Self {
+            seen_after: Duration::seconds(150),
+            seen_within: Duration::minutes(30),
+            settles_after: Duration::minutes(3),
+            deadline,
+            // It runs every minute.
+            pass: Duration::seconds(50),
+        }
+    }
+
+    /// For the simulated fleet, whose answers are always up to date.
+    #[must_use]
+    pub fn of_simulated(deadline: Duration) -> Self {
+        Self {
+            seen_after: Duration::ZERO,
+            settles_after: Duration::ZERO,
+            ..Self::of_amazon(deadline)
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The way of a pass's calls to DynamoDB and the fleet: each can fail, lose its answer, end the
+//! process, or wait for its turn.
+
+use std::future::{pending, poll_fn};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+
+use aws_sdk_dynamodb::config::http::HttpRequest;
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use dynoxide::Database;
+
+use super::chance::Chance;
+
+/// What happens to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails without an effect, and so do the retries of the SDK.
+    NotDone,
+    /// It has its effect; the answer is lost.
+    AnswerLost,
+    /// It has its effect, the answer is lost, and the SDK's second attempt is answered. The SDK
+    /// does not retry a hand-over.
+    AnswerLostAndRetried,
+    /// The process dies before it makes the call.
+    Died,
+}
+
+impl Fault {
+    /// The faults that a call can meet. (A retry matters only to a write: a second read changes
+    /// nothing.)
+    pub fn of(call: &str) -> &'static [Self] {
+        match call {
+            "write item" | "write record" => {
+                &[Self::NotDone, Self::AnswerLost, Self::AnswerLostAndRetried, Self::Died]
+            }
+            _ => &[Self::NotDone, Self::AnswerLost, Self::Died],
+        }
+    }
+}
+
+/// Carries the calls of a pass: counts and names them, makes some fail, and lets passes take turns.
+#[derive(Debug, Default)]
+pub struct Line {
+    state: Mutex<LineState>,
+}
+
+#[derive(Debug, Default)]
+struct LineState {
+    calls: Vec<&'static str>,
+    fault: Option<(usize, Fault)>,
+    chance: Option<Chance>,
+    faults: usize,
+    turn: Option<Turn>,
+    waker: Option<Waker>,
+    has_died: bool,
+}
+
+/// Whether a call that waits may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Waits(&'static str),
+    MayGo,
+    Running,
+}
+
+impl Line {
+    fn with<T>(&self, act: impl FnOnce(&mut LineState) -> T) -> T {
+        act(&mut self.state.lock().expect("unpoisoned"))
+    }
+
+    /// Forgets everything.
+    pub fn reset(&self) {
+        self.with(|line| *line = LineState::default());
+    }
+
+    /// Makes the call with this number fail.
+    pub fn fail(&self, fault: Option<(usize, Fault)>) {
+        self.with(|line| line.fault = fault);
+    }
+
+    /// Makes calls fail, and lets others go first, by chance.
+    pub fn be_random(&self, chance: Chance) {
+        self.with(|line| line.chance = Some(chance));
+    }
+
+    /// The calls so far.
+    pub fn calls(&self) -> Vec<&'static str> {
+        self.with(|line| line.calls.clone())
+    }
+
+    /// How many calls failed by chance.
+    pub fn faults(&self) -> usize {
+        self.with(|line| line.faults)
+    }
+
+    /// Whether the process has died.
+    pub fn has_died(&self) -> bool {
+        self.with(|line| line.has_died)
+    }
+
+    /// Makes each later call wait for its turn.
+    pub fn take_turns(&self) {
+        self.with(|line| line.turn = Some(Turn::Running));
+    }
+
+    /// The call that waits for its turn.
+    pub fn waiting(&self) -> Option<&'static str> {
+        self.with(|line| match line.turn {
+            Some(Turn::Waits(name)) => Some(name),
+            Some(Turn::MayGo | Turn::Running) | None => None,
+        })
+    }
+
+    /// Lets the waiting call go on.
+    pub fn go(&self) {
+        let waker = self.with(|line| {
+            line.turn = Some(Turn::MayGo);
+            line.waker.take()
+        });
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    async fn turn(&self, name: &'static str) {
+        poll_fn(|context| {
+            self.with(|line| match line.turn {
+                None => Poll::Ready(()),
+                Some(Turn::MayGo) => {
+                    line.turn = Some(Turn::Running);
+                    Poll::Ready(())
+                }
+                Some(Turn::Running | Turn::Waits(_)) => {
+                    line.turn = Some(Turn::Waits(name));
+                    line.waker = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            })
+        })
+        .await;
+    }
+
+    /// The fault of the next call, if it meets one.
+    fn next_fault(&self, name: &'static str) -> Option<Fault> {
+        self.with(|line| {
+            line.calls.push(name);
+            let chosen = line.fault.filter(|(number, _)| *number == line.calls.len());
+            let fault = chosen.map(|(_, fault)| fault).or_else(|| {
+                let chance = line.chance.as_mut()?;
+                // A pass that cannot list what is open, or has died, does nothing more.
+                let rarity = if name == "read index" { 40 } else { 4 };
+                let fault = chance.one_in(rarity).then(|| *chance.pick(Fault::of(name)));
+                fault.filter(|fault| *fault != Fault::Died || chance.one_in(4))
+            });
+            line.faults += usize::from(fault.is_some());
+            fault
+        })
+    }
+
+    /// Makes a call with the effect `act`, unless a fault prevents it. `None` means no answer.
+    pub async fn carry<T>(&self, name: &'static str, act: impl Fn() -> T) -> Option<T> {
+        self.turn(name).await;
+        while self.with(|line| line.chance.as_mut().is_some_and(|chance| chance.one_in(2))) {
+            tokio::task::yield_now().await;
+        }
+        match self.next_fault(name) {
+            None => Some(act()),
+            Some(Fault::NotDone) => None,
+            Some(Fault::AnswerLost) => {
+                act();
+                None
+            }
+            Some(Fault::AnswerLostAndRetried) => {
+                act();
+                Some(act())
+            }
+            Some(Fault::Died) => {
+                self.with(|line| line.has_died = true);
+                pending().await
+            }
+        }
+    }
+}
+
+/// The embedded DynamoDB as the SDK's HTTP client: the same requests, without a socket.
+#[derive(Clone)]
+pub struct Wire {
+    pub database: Database,
+    pub line: Arc<Line>,
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wire").finish_non_exhaustive()
+    }
+}
+
+impl HttpConnector for Wire {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let Self { database, line } = self.clone();
+        HttpConnectorFuture::new(async move {
+            let target = request.headers().get("x-amz-target").expect("an operation");
+            let operation = target.split_once('.').expect("a version").1.to_owned();
+            let body = request.body().bytes().expect("a body in memory").to_owned();
+            let has = |text: &str| body.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+            let name = match operation.as_str() {
+                "Query" if has("IndexName") => "read index",
+                "BatchGetItem" if has("RebuildId") => "read records",
+                "BatchGetItem" => "read items",
+                "GetItem" => "read item",
+                "UpdateItem" => "write item",
+                "PutItem" => "write record",
+                "Scan" => "read table",
+                other => panic!("unexpected call: {other}"),
+            };
+            match line.carry(name, || answer(&database, &operation, &body)).await {
+                Some(answer) => Ok(answer),
+                None => Err(ConnectorError::io("injected fault".into())),
+            }
+        })
+    }
+}
+
+fn answer(database: &Database, operation: &str, body: &[u8]) -> HttpResponse {
+    macro_rules! call {
+        ($method:ident) => {{
+            let request = serde_json::from_slice(body).expect("a request of the SDK");
+            database.$method(request).map(|output| serde_json::to_string(&output).expect("JSON"))
+        }};
+    }
+    let (status, body) = match operation {
+        "Query" => call!(query),
+        "BatchGetItem" => call!(batch_get_item),
+        "GetItem" => call!(get_item),
+        "UpdateItem" => call!(update_item),
+        "PutItem" => call!(put_item),
+        "Scan" => call!(scan),
+        other => panic!("unexpected call: {other}"),
+    }
+    .map_or_else(|error| (error.status_code(), error.to_json()), |body| (200, body));
+    HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body))
+}
