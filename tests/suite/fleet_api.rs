@@ -254,7 +254,11 @@ async fn a_second_local_run_can_be_the_fleet() {
         let status = record["Status"].as_str().expect("a status");
         println!("{}: {status} {}", record["WorkspaceId"], record["ErrorCode"]);
         match status {
-            "UNKNOWN" => assert_eq!(record["ErrorCode"], "HANDOVER_UNKNOWN"),
+            // It was killed at the call, or did not look within its ten seconds.
+            "UNKNOWN" => {
+                let code = record["ErrorCode"].as_str().expect("a code");
+                assert!(["HANDOVER_UNKNOWN", "NOT_OBSERVED"].contains(&code), "{record}");
+            }
             _ => assert_eq!(status, done[0]["Status"], "{record}"),
         }
     }
