@@ -1,10 +1,14 @@
-//! The event and the DynamoDB request that the compared programs share.
+//! What the benchmarks share: the event and the DynamoDB request of the compared programs, and
+//! WorkSpaces for the table.
 
 use std::collections::HashMap;
+use std::error::Error;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, PutRequest, ReturnValuesOnConditionCheckFailure, WriteRequest,
+};
 use rebuild_workspaces::store::{ACCEPT, ACCEPT_CONDITION};
 
 /// The UpdateItem that the function sends for `events/accepted.json`.
@@ -49,6 +53,25 @@ pub fn update_item(client: &Client) -> UpdateItemFluentBuilder {
         request = request.expression_attribute_values(name, text(value));
     }
     request
+}
+
+/// Puts WorkSpaces in AVAILABLE into the table, 25 at a time.
+///
+/// # Errors
+/// DynamoDB did not take a batch.
+pub async fn add_workspaces(client: &Client, ids: &[String]) -> Result<(), Box<dyn Error>> {
+    for batch in ids.chunks(25) {
+        let put = |id: &String| {
+            let put = PutRequest::builder()
+                .item("WorkspaceId", AttributeValue::S(id.clone()))
+                .item("State", AttributeValue::S("AVAILABLE".into()))
+                .build();
+            Ok(WriteRequest::builder().put_request(put?).build())
+        };
+        let items = batch.iter().map(put).collect::<Result<_, Box<dyn Error>>>()?;
+        client.batch_write_item().request_items("workspaces", items).send().await?;
+    }
+    Ok(())
 }
 
 /// `events/accepted.json` as API Gateway sends it: without white space.

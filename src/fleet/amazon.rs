@@ -13,7 +13,6 @@ use aws_sdk_workspaces::config::{
 use aws_sdk_workspaces::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_workspaces::operation::rebuild_workspaces::RebuildWorkspacesError;
 use aws_sdk_workspaces::types::{RebuildRequest, WorkspaceProperties, WorkspaceState};
-use aws_smithy_runtime_api::http::Response;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Fleet, HandOverError, Listed};
@@ -127,16 +126,12 @@ impl Fleet for Amazon {
 
 fn hand_over_error(error: SdkError<RebuildWorkspacesError>) -> HandOverError {
     let code = error.code().unwrap_or_default().to_owned();
-    let status = error.raw_response().map(Response::status);
+    let status = error.raw_response().map(|response| response.status().as_u16());
     match &error {
         SdkError::ConstructionFailure(_) => HandOverError::NotTaken(error.into()),
         SdkError::DispatchFailure(_) if never_sent(&error) => HandOverError::NotTaken(error.into()),
-        SdkError::ServiceError(_) if status.is_some_and(|status| status.as_u16() == 429) => {
-            HandOverError::NotTaken(error.into())
-        }
-        SdkError::ServiceError(_)
-            if status.is_some_and(|status| status.is_client_error() && status.as_u16() != 408) =>
-        {
+        SdkError::ServiceError(_) if status == Some(429) => HandOverError::NotTaken(error.into()),
+        SdkError::ServiceError(_) if matches!(status, Some(400..=407 | 409..=499)) => {
             by_code(&code, error.into())
         }
         _ => HandOverError::NoAnswer(error.into()),

@@ -65,7 +65,7 @@ pub fn next_step(
         (Stage::Claimed { .. } | Stage::Started { .. } | Stage::Seen { .. }, _)
             if !is_of_this_fleet =>
         {
-            lost_sight(UnknownCode::FleetChanged, State::Rebuilding)
+            unknown(UnknownCode::FleetChanged)
         }
         (_, None) => Step::Look,
         (Stage::Requested, Some(look)) => next_of_requested(rebuild, look, timing),
@@ -82,22 +82,16 @@ pub fn next_step(
 fn next_of_requested(rebuild: &Rebuild, look: Look, timing: &Timing) -> Step {
     let class = Class::of(look.state);
     let state = known_state(rebuild, look);
-    match class {
-        Class::Well | Class::Ill | Class::Rebooting => Step::HandOver(state),
-        Class::Passing => {
-            let end = failed(FailureCode::InvalidState, state);
-            settled(rebuild, class, look, PASSING_STATE_LIMIT, end)
-        }
+    let (time, end) = match class {
+        Class::Well | Class::Ill | Class::Rebooting => return Step::HandOver(state),
+        Class::Passing => (PASSING_STATE_LIMIT, failed(FailureCode::InvalidState, state)),
         // Somebody else rebuilds it, or suspended it.
         Class::Rebuilding | Class::Stuck => {
-            let end = failed(FailureCode::InvalidState, state);
-            settled(rebuild, class, look, timing.settles_after, end)
+            (timing.settles_after, failed(FailureCode::InvalidState, state))
         }
-        Class::Gone => {
-            let end = failed(FailureCode::WorkspaceGone, State::Terminated);
-            settled(rebuild, class, look, timing.settles_after, end)
-        }
-    }
+        Class::Gone => (timing.settles_after, gone()),
+    };
+    settled(rebuild, class, look, time, end)
 }
 
 /// Handed over, or perhaps handed over, and not yet seen in REBUILDING.
@@ -111,21 +105,16 @@ fn next_of_unseen(
     let class = Class::of(look.state);
     let state = known_state(rebuild, look);
     let age = look.at.since(since);
-    match class {
-        Class::Rebuilding if age >= timing.seen_after => Step::See,
-        Class::Well | Class::Ill if age >= timing.seen_within => {
-            let end = End { outcome: Outcome::Unknown(code), state };
-            settled(rebuild, class, look, timing.settles_after, end)
-        }
-        Class::Well | Class::Ill => wait(rebuild),
-        Class::Gone => {
-            let end = failed(FailureCode::WorkspaceGone, State::Terminated);
-            settled(rebuild, class, look, timing.settles_after, end)
-        }
+    let end = match class {
+        Class::Rebuilding if age >= timing.seen_after => return Step::See,
+        Class::Well | Class::Ill if age < timing.seen_within => return wait(rebuild),
+        Class::Well | Class::Ill => End { outcome: Outcome::Unknown(code), state },
+        Class::Gone => gone(),
         Class::Rebuilding | Class::Rebooting | Class::Passing | Class::Stuck => {
-            wait_or_time_out(rebuild, age)
+            return wait_or_time_out(rebuild, age);
         }
-    }
+    };
+    settled(rebuild, class, look, timing.settles_after, end)
 }
 
 fn next_of_seen(rebuild: &Rebuild, look: Look, since: Timestamp, timing: &Timing) -> Step {
@@ -134,7 +123,7 @@ fn next_of_seen(rebuild: &Rebuild, look: Look, since: Timestamp, timing: &Timing
     let end = match class {
         Class::Well => End { outcome: Outcome::Succeeded, state },
         Class::Ill => failed(FailureCode::RebuildFailed, state),
-        Class::Gone => failed(FailureCode::WorkspaceGone, State::Terminated),
+        Class::Gone => gone(),
         Class::Rebuilding | Class::Rebooting | Class::Passing | Class::Stuck => {
             return wait_or_time_out(rebuild, look.at.since(since));
         }
@@ -161,12 +150,7 @@ fn wait(rebuild: &Rebuild) -> Step {
 }
 
 fn wait_or_time_out(rebuild: &Rebuild, age: Duration) -> Step {
-    // It may still be running, so its WorkSpace stays in REBUILDING.
-    if age < TIME_LIMIT {
-        wait(rebuild)
-    } else {
-        lost_sight(UnknownCode::TimedOut, State::Rebuilding)
-    }
+    if age < TIME_LIMIT { wait(rebuild) } else { unknown(UnknownCode::TimedOut) }
 }
 
 /// Fails a rebuild that was not handed over, without a look.
@@ -174,8 +158,13 @@ fn untouched(rebuild: &Rebuild, code: FailureCode) -> Step {
     Step::End(failed(code, previous_state(rebuild)))
 }
 
-fn lost_sight(code: UnknownCode, state: State) -> Step {
-    Step::End(End { outcome: Outcome::Unknown(code), state })
+/// Ends a rebuild that may still be running, so its WorkSpace stays in REBUILDING.
+fn unknown(code: UnknownCode) -> Step {
+    Step::End(End { outcome: Outcome::Unknown(code), state: State::Rebuilding })
+}
+
+fn gone() -> End {
+    failed(FailureCode::WorkspaceGone, State::Terminated)
 }
 
 fn failed(code: FailureCode, state: State) -> End {

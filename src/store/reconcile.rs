@@ -11,6 +11,7 @@
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use uuid::Uuid;
@@ -187,11 +188,10 @@ impl Store {
                 .expression_attribute_values(":code", string(code))
                 .expression_attribute_values(":message", string(message));
         }
-        match request.send().await {
-            Ok(output) => Ok(to_workspace(output.attributes.unwrap_or_default())?.rebuild),
-            Err(error) if condition_failure(&error).is_some() => Ok(None),
-            Err(error) => Err(Fault::internal(error)),
-        }
+        let Some(output) = send(request).await? else {
+            return Ok(None);
+        };
+        Ok(to_workspace(output.attributes.unwrap_or_default())?.rebuild)
     }
 
     /// Puts the record of an ended rebuild into the table of rebuilds, unless it is there.
@@ -293,9 +293,14 @@ fn is_recorded(error: &SdkError<PutItemError>) -> bool {
 
 /// Sends a conditional write. Returns whether it was made.
 pub(super) async fn write(request: UpdateItemFluentBuilder) -> Result<bool, Fault> {
+    Ok(send(request).await?.is_some())
+}
+
+/// Sends a conditional write. Returns its output, if it was made.
+async fn send(request: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOutput>, Fault> {
     match request.send().await {
-        Ok(_) => Ok(true),
-        Err(error) if condition_failure(&error).is_some() => Ok(false),
+        Ok(output) => Ok(Some(output)),
+        Err(error) if condition_failure(&error).is_some() => Ok(None),
         // Whether or not it was made, the next pass reads the item anew.
         Err(error) => Err(Fault::internal(error)),
     }

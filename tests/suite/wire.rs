@@ -184,7 +184,7 @@ impl Wire {
         next
     }
 
-    /// Waits for a request that nobody has waited for.
+    /// Waits until the next request arrives; returns at once if one has arrived since the last wait.
     pub async fn next_request(&self) {
         self.sent.notified().await;
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use benches::add_workspaces;
 use rebuild_workspaces::aws_http;
 use rebuild_workspaces::config::Config;
 use rebuild_workspaces::store::client_config;
@@ -83,16 +83,5 @@ async fn fill(dynamodb: &str) -> Result<(), Box<dyn Error>> {
             (1..=WORKSPACES).map(move |number| format!("ws-load{thread:02}{number:07}"))
         })
         .collect();
-    for batch in ids.chunks(25) {
-        let put = |id: &String| {
-            let put = PutRequest::builder()
-                .item("WorkspaceId", AttributeValue::S(id.clone()))
-                .item("State", AttributeValue::S("AVAILABLE".into()))
-                .build();
-            Ok(WriteRequest::builder().put_request(put?).build())
-        };
-        let items = batch.iter().map(put).collect::<Result<_, Box<dyn Error>>>()?;
-        client.batch_write_item().request_items("workspaces", items).send().await?;
-    }
-    Ok(())
+    add_workspaces(&client, &ids).await
 }

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
-use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use benches::add_workspaces;
 use rebuild_workspaces::aws_http;
 use rebuild_workspaces::config::Config;
 use rebuild_workspaces::fleet::simulated::Simulated;
@@ -74,17 +74,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// Fills the table with accepted rebuilds.
 async fn fill(client: &Client, store: &Store, begin: OffsetDateTime) -> Result<(), Box<dyn Error>> {
     let ids: Vec<_> = (0..OPEN).map(|number| format!("ws-{number:08}")).collect();
-    for chunk in ids.chunks(25) {
-        let puts = chunk.iter().map(|id| {
-            let put = PutRequest::builder()
-                .item("WorkspaceId", AttributeValue::S(id.clone()))
-                .item("State", AttributeValue::S("AVAILABLE".to_owned()))
-                .build();
-            Ok(WriteRequest::builder().put_request(put?).build())
-        });
-        let puts = puts.collect::<Result<_, Box<dyn Error>>>()?;
-        client.batch_write_item().request_items("workspaces", puts).send().await?;
-    }
+    add_workspaces(client, &ids).await?;
     for id in ids {
         let id = WorkspaceId::try_from(id).map_err(|error| error.to_string())?;
         store.accept(&id, &Rebuild::new(begin)).await?;

@@ -13,6 +13,13 @@ impl Chance {
         Self(TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
     }
 
+    /// Chance from a seed that nobody has tried. Prints it, so that a failure can be repeated.
+    pub fn unseen() -> Self {
+        let seed = *uuid::Uuid::new_v4().as_bytes();
+        println!("seed: {seed:?}");
+        Self::new([seed, seed].concat().try_into().expect("32 bytes"))
+    }
+
     /// Another source, independent of this one.
     pub fn fork(&mut self) -> Self {
         let mut seed = [0; 32];

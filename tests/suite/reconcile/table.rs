@@ -169,9 +169,9 @@ fn each_state_has_its_step_at_each_stage() {
 
 #[test]
 fn a_note_says_since_when() {
+    let rebuild = at(Stage::Requested, begin());
     let (begin, later) = (Timestamp::from(begin()), Timestamp::from(begin() + Duration::MINUTE));
     let look = |state, at| Some(Look { state: Some(state), at });
-    let rebuild = at(Stage::Requested, OffsetDateTime::UNIX_EPOCH + Duration::days(20_000));
     let next =
         |rebuild: &Rebuild, state, at| next_step(rebuild, MODE, look(state, at), at, &timing());
     let stuck = Sight { shown: Class::Stuck, since: begin };

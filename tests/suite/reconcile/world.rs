@@ -49,8 +49,8 @@ pub struct Traffic {
     pub is_throttled: bool,
     /// How long a hand-over takes; it moves the clock.
     pub hand_over_time: Duration,
-    /// Answers to looks are up to two minutes old, and one id in 100 is left out.
-    pub is_hostile: Option<Chance>,
+    /// If set, answers to looks are up to two minutes old, and leave one id in 100 out.
+    pub hostility: Option<Chance>,
     /// How many answers about a WorkSpace were wrong.
     pub wrong_answers: usize,
     calls: usize,
@@ -167,7 +167,7 @@ impl World {
         if let Some(said) = machine.says.pop_front() {
             return said;
         }
-        let Some(chance) = traffic.is_hostile.as_mut() else {
+        let Some(chance) = traffic.hostility.as_mut() else {
             return machine.shows(now);
         };
         let said = if chance.one_in(100) {
