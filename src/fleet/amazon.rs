@@ -130,7 +130,9 @@ fn hand_over_error(error: SdkError<RebuildWorkspacesError>) -> HandOverError {
     match &error {
         SdkError::ConstructionFailure(_) => HandOverError::NotTaken(error.into()),
         SdkError::DispatchFailure(_) if never_sent(&error) => HandOverError::NotTaken(error.into()),
-        SdkError::ServiceError(_) if status == Some(429) => HandOverError::NotTaken(error.into()),
+        SdkError::ServiceError(_) if status == Some(429) || is_throttling(&code) => {
+            HandOverError::NotTaken(error.into())
+        }
         SdkError::ServiceError(_) if matches!(status, Some(400..=407 | 409..=499)) => {
             by_code(&code, error.into())
         }
@@ -141,6 +143,21 @@ fn hand_over_error(error: SdkError<RebuildWorkspacesError>) -> HandOverError {
 /// What the code of a 4xx, or of an entry in `FailedRequests`, says about the call. Entries add
 /// `.Workspace` to a code.
 fn by_code(code: &str, cause: Cause) -> HandOverError {
+    // The call may have had its effect before it failed.
+    const BROKEN_OFF: [&str; 3] = ["Internal", "RequestTimeout", "ServiceUnavailable"];
+    let kind = code.strip_suffix(".Workspace").unwrap_or(code);
+    if is_throttling(kind) {
+        HandOverError::NotTaken(cause)
+    } else if BROKEN_OFF.iter().any(|start| kind.starts_with(start)) {
+        HandOverError::NoAnswer(cause)
+    } else {
+        // A failed rebuild always has a code, also where the fleet gave none.
+        let code = if code.is_empty() { "REFUSED" } else { code };
+        HandOverError::Refused { code: code.to_owned() }
+    }
+}
+
+fn is_throttling(code: &str) -> bool {
     const THROTTLED: [&str; 8] = [
         "RequestLimitExceeded",
         "RequestThrottled",
@@ -151,18 +168,7 @@ fn by_code(code: &str, cause: Cause) -> HandOverError {
         "ThrottlingException",
         "TooManyRequestsException",
     ];
-    // The call may have had its effect before it failed.
-    const BROKEN_OFF: [&str; 3] = ["Internal", "RequestTimeout", "ServiceUnavailable"];
-    let kind = code.strip_suffix(".Workspace").unwrap_or(code);
-    if THROTTLED.contains(&kind) {
-        HandOverError::NotTaken(cause)
-    } else if BROKEN_OFF.iter().any(|start| kind.starts_with(start)) {
-        HandOverError::NoAnswer(cause)
-    } else {
-        // A failed rebuild always has a code, also where the fleet gave none.
-        let code = if code.is_empty() { "REFUSED" } else { code };
-        HandOverError::Refused { code: code.to_owned() }
-    }
+    THROTTLED.contains(&code)
 }
 
 /// A WorkSpace of an answer; `None` if its id is not valid. Empty strings count as absent, since

@@ -133,6 +133,7 @@ async fn each_answer_to_a_hand_over_is_classified() {
         (403, error("AccessDeniedException"), "refused: AccessDeniedException"),
         (500, error("InternalFailure"), "no answer"),
         (503, error("ServiceUnavailableException"), "no answer"),
+        (503, error("ThrottlingException"), "not taken"),
     ];
     for (status, body, expected) in rows {
         let (url, calls) = answering(status, body.clone()).await;
