@@ -13,6 +13,7 @@ use strum::VariantNames as _;
 
 use crate::aws_http::{public_roots, read_bundle};
 use crate::rebuild::FleetMode;
+use crate::reconcile::Limits;
 
 /// What both functions read from their environment.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub struct FleetConfig {
     pub endpoint: Option<String>,
     /// How long an accepted rebuild may wait to be handed over.
     pub deadline: time::Duration,
+    /// How much the reconciler may do.
+    pub limits: Limits,
 }
 
 /// A variable that is missing or unusable. The message is one line without the value, which may be
@@ -143,10 +146,22 @@ impl FleetConfig {
         let number = |text: String| text.parse::<u32>().map_err(|error| error.to_string());
         let seconds = env.first(&["FLEET_REBUILD_SECONDS"], number)?.unwrap_or(1200);
         let hours = env.first(&["HAND_OVER_DEADLINE_HOURS"], number)?.unwrap_or(24);
+        let count = |text: String| text.parse::<usize>().map_err(|error| error.to_string());
+        let default = Limits::default();
+        let age = |text: String| text.parse::<u16>().map_err(|error| error.to_string());
+        let age = env.first(&["MAXIMUM_SNAPSHOT_AGE_HOURS"], age)?;
+        let limits = Limits {
+            max_concurrent: env
+                .first(&["MAX_CONCURRENT_REBUILDS"], count)?
+                .unwrap_or(default.max_concurrent),
+            // 0 is any age.
+            maximum_snapshot_age_hours: age.filter(|hours| *hours > 0),
+        };
         Ok(Self {
             rebuild_time: Duration::from_secs(seconds.into()),
             endpoint: env.first(&["FLEET_ENDPOINT_URL"], http_url)?,
             deadline: time::Duration::hours(hours.into()),
+            limits,
         })
     }
 }

@@ -4,7 +4,7 @@
 //! error is for the client. It is a fixed text with at most a WorkSpace's id in it. The cause of a
 //! fault is for whoever runs the service; it goes to the log only (see [`chain`]).
 
-use crate::rebuild::RebuildId;
+use crate::rebuild::{RebuildId, Status};
 use crate::workspace::{State, WorkspaceId};
 
 /// What caused a fault.
@@ -41,9 +41,15 @@ impl Fault {
 /// Why a rebuild was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
-    /// The table has no such WorkSpace.
+    /// The table has no such WorkSpace, or not in that directory.
     #[error("WorkSpace {0} was not found")]
     WorkspaceNotFound(WorkspaceId),
+    /// The key belongs to a rebuild that was requested with other parameters.
+    #[error("the idempotency key was used before, for a rebuild with other parameters")]
+    KeyReused,
+    /// The WorkSpace is protected.
+    #[error("WorkSpace {0} is protected against rebuilds; unprotect it first")]
+    Protected(WorkspaceId),
     /// The WorkSpace's state does not allow a rebuild, or a rebuild is open.
     #[error("{}", invalid_state(workspace_id, *state, *is_open))]
     InvalidState {
@@ -70,10 +76,44 @@ pub enum RebuildError {
     Fault(#[from] Fault),
 }
 
-/// Why a WorkSpace, or the list of its rebuilds, was not found.
+/// Why a rebuild was not cancelled.
+#[derive(Debug, thiserror::Error)]
+pub enum CancelError {
+    /// The WorkSpace has no such rebuild, or there is no such WorkSpace.
+    #[error("the WorkSpace has no rebuild of this id")]
+    NotFound,
+    /// It has ended, or a pass has begun to hand it over.
+    #[error("{}", not_cancellable(*status))]
+    NotCancellable {
+        /// Its status.
+        status: Status,
+    },
+    /// An attempt may have cancelled it, or may still do so.
+    #[error("it is not known whether the rebuild was cancelled; repeat the request")]
+    OutcomeUnknown(#[source] Cause),
+    /// Nothing was changed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why a WorkSpace was not protected, or not unprotected.
+#[derive(Debug, thiserror::Error)]
+pub enum ProtectionError {
+    /// The table has no such WorkSpace, or not in that directory.
+    #[error("WorkSpace {0} was not found")]
+    NotFound(WorkspaceId),
+    /// An attempt may have had its effect, or may still have it.
+    #[error("it is not known whether the protection was changed; repeat the request")]
+    OutcomeUnknown(#[source] Cause),
+    /// Nothing was changed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why a WorkSpace was not found.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {
-    /// The table has no such WorkSpace.
+    /// The table has no such WorkSpace, or not in that directory.
     #[error("WorkSpace {0} was not found")]
     NotFound(WorkspaceId),
     /// The table was not read.
@@ -92,13 +132,27 @@ pub enum DescribeRebuildError {
     Fault(#[from] Fault),
 }
 
-/// Why WorkSpaces were not listed.
+/// Why WorkSpaces, or open rebuilds, were not listed.
 #[derive(Debug, thiserror::Error)]
-pub enum ListWorkspacesError {
+pub enum ListError {
     /// The token is not one that this listing gave out.
-    #[error("NextToken is not one of this listing's")]
+    #[error("the token is not one of this listing's")]
     InvalidToken,
     /// The table was not read.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why the rebuilds of a WorkSpace were not listed.
+#[derive(Debug, thiserror::Error)]
+pub enum ListRebuildsError {
+    /// The tables have no such WorkSpace, or not in that directory.
+    #[error("WorkSpace {0} was not found")]
+    WorkspaceNotFound(WorkspaceId),
+    /// The token is not one that this listing gave out.
+    #[error("the token is not one of this listing's")]
+    InvalidToken,
+    /// The tables were not read.
     #[error(transparent)]
     Fault(#[from] Fault),
 }
@@ -114,4 +168,13 @@ fn invalid_state(id: &WorkspaceId, state: State, is_open: bool) -> String {
     let allowed = State::REBUILDABLE.map(|state| state.to_string()).join(", ");
     let open = if is_open { ", with a rebuild under way" } else { "" };
     format!("WorkSpace {id} is in state {state}{open}; a rebuild is allowed only from {allowed}")
+}
+
+fn not_cancellable(status: Status) -> String {
+    match status {
+        Status::Requested => {
+            "the rebuild is being handed over to the fleet, so it can no longer be cancelled".into()
+        }
+        status => format!("the rebuild is {status}; only a REQUESTED one can be cancelled"),
+    }
 }

@@ -30,6 +30,14 @@ pub trait Fleet {
         now: Timestamp,
     ) -> impl Future<Output = Result<HashMap<WorkspaceId, State>, Cause>> + Send;
 
+    /// The time of the newest snapshot of a WorkSpace's user volume at `now`: what a rebuild puts the
+    /// user's files back to. `None` if there is none.
+    fn newest_snapshot(
+        &self,
+        workspace: &Workspace,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<Timestamp>, Cause>> + Send;
+
     /// Hands a rebuild over: one call, never repeated.
     fn rebuild(&self, id: &WorkspaceId) -> impl Future<Output = Result<(), HandOverError>> + Send;
 

@@ -6,7 +6,8 @@
 //!   and encodes the result;
 //! - [`service`]: one method per operation, free of HTTP and of the AWS SDK;
 //! - [`store`]: DynamoDB, with the one conditional write that accepts a rebuild;
-//! - [`workspace`], [`rebuild`], [`timestamp`]: the domain, pure; [`error`]: what can go wrong.
+//! - [`workspace`], [`rebuild`], [`reason`], [`timestamp`], [`token`]: the domain, pure; [`error`]:
+//!   what can go wrong.
 //!
 //! [`reconcile`] brings accepted rebuilds to their end in a [`fleet`], real or simulated.
 //! [`config`] reads the environment, [`aws_http`] is the HTTP client under the AWS clients,
@@ -19,10 +20,12 @@ pub mod config;
 pub mod error;
 pub mod fleet;
 pub mod http;
+pub mod reason;
 pub mod rebuild;
 pub mod reconcile;
 pub mod service;
 pub mod store;
 pub mod telemetry;
 pub mod timestamp;
+pub mod token;
 pub mod workspace;

@@ -1,6 +1,7 @@
 //! Rebuilds: their ids, how far they have come, how they end. Pure: no I/O, no clock.
 
 mod end;
+mod keys;
 mod sight;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use time::OffsetDateTime;
 use uuid::{NoContext, Uuid};
 
 pub use self::end::{End, Failure, FailureCode, Outcome, TIME_LIMIT, UnknownCode};
+pub use self::keys::{IdempotencyKey, Keys, Parameters, Remembered};
 pub use self::sight::{Class, Sight};
 use crate::error::InvalidFormat;
 use crate::timestamp::Timestamp;
@@ -30,6 +32,14 @@ impl RebuildId {
         let seconds = u64::try_from(now.unix_timestamp()).unwrap_or_default();
         Self(Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, now.nanosecond())))
     }
+
+    /// When the rebuild was requested.
+    #[must_use]
+    pub fn created_at(self) -> Timestamp {
+        let seconds = self.0.get_timestamp().map_or(0, |time| time.to_unix().0);
+        let seconds = i64::try_from(seconds).unwrap_or_default();
+        OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()
+    }
 }
 
 impl TryFrom<String> for RebuildId {
@@ -49,76 +59,6 @@ impl From<RebuildId> for String {
     }
 }
 
-/// Two requests for one WorkSpace that carry the same key are the same request.
-#[derive(Clone, Debug, PartialEq, Eq, derive_more::Display, Serialize, Deserialize)]
-pub struct IdempotencyKey(String);
-
-impl IdempotencyKey {
-    const MAX_LENGTH: usize = 255;
-
-    /// A key chosen by a client: 1 to 255 visible ASCII characters.
-    ///
-    /// # Errors
-    /// [`InvalidFormat`] for any other text.
-    pub fn from_client(text: &str) -> Result<Self, InvalidFormat> {
-        let max = Self::MAX_LENGTH;
-        if (1..=max).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidFormat(format!("must be 1 to {max} visible ASCII characters")))
-        }
-    }
-
-    /// The key of an SDK call; all attempts of the call share it. Client keys contain no space, so
-    /// the prefix keeps the two kinds apart.
-    ///
-    /// # Errors
-    /// [`InvalidFormat`] if the invocation id would not be valid as a client's key.
-    pub fn from_sdk_invocation(id: &str) -> Result<Self, InvalidFormat> {
-        Self::from_client(id).map(|key| Self(format!("sdk: {key}")))
-    }
-
-    /// The key of a request whose client sent none: the API's id of the request, so that a
-    /// duplicated event is recognised.
-    #[must_use]
-    pub fn from_api_request(id: &str) -> Self {
-        Self(format!("request: {id}"))
-    }
-}
-
-impl From<RebuildId> for IdempotencyKey {
-    fn from(id: RebuildId) -> Self {
-        Self(id.into())
-    }
-}
-
-/// Why somebody requests a rebuild: 1 to 256 characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason(String);
-
-impl Reason {
-    const MAX_CHARACTERS: usize = 256;
-}
-
-impl TryFrom<String> for Reason {
-    type Error = InvalidFormat;
-
-    fn try_from(text: String) -> Result<Self, InvalidFormat> {
-        let max = Self::MAX_CHARACTERS;
-        if (1..=max).contains(&text.chars().count()) {
-            Ok(Self(text))
-        } else {
-            Err(InvalidFormat(format!("must be 1 to {max} characters")))
-        }
-    }
-}
-
-impl From<Reason> for String {
-    fn from(reason: Reason) -> Self {
-        reason.0
-    }
-}
-
 /// The status of a rebuild, as clients see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, Serialize, Deserialize)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
@@ -132,6 +72,8 @@ pub enum Status {
     Succeeded,
     /// Ended: the WorkSpace was not rebuilt; the error code says why.
     Failed,
+    /// Ended: a caller cancelled it before it was handed over.
+    Cancelled,
     /// Ended, and it is not known whether the WorkSpace was rebuilt; the error code says why.
     Unknown,
     /// A status that this version does not know. The reconciler leaves such a rebuild alone, and
@@ -182,6 +124,8 @@ pub struct Rebuild {
     /// The API's id of the accepted request.
     pub request_id: Option<String>,
     pub reason: Option<String>,
+    /// The rebuild fails if the newest snapshot of the user volume is older.
+    pub maximum_snapshot_age_hours: Option<u16>,
     /// The fleet that it was accepted for; absent in items of the first version.
     pub fleet_mode: Option<FleetMode>,
     /// State of the WorkSpace when the rebuild was accepted.
@@ -190,6 +134,9 @@ pub struct Rebuild {
     pub claimed_at: Option<Timestamp>,
     /// Id of that claim. A pass calls the fleet only after it wrote its claim, and only once.
     pub claim_id: Option<Uuid>,
+    /// The newest snapshot of the user volume when the hand-over was claimed: what the user's files
+    /// go back to, unless the fleet takes a newer one first.
+    pub snapshot_at: Option<Timestamp>,
     /// When the rebuild was first known to be under way.
     pub started_at: Option<Timestamp>,
     /// When a pass first saw the WorkSpace in REBUILDING for this rebuild.
@@ -197,6 +144,8 @@ pub struct Rebuild {
     /// What every look has shown for some time, if that may decide the rebuild.
     pub sight: Option<Sight>,
     pub ended_at: Option<Timestamp>,
+    /// Who cancelled it: IAM ARN, or the IP address if the API knows no ARN.
+    pub cancelled_by: Option<String>,
     /// A [`FailureCode`], an [`UnknownCode`], or the fleet's own code.
     pub error_code: Option<String>,
     /// The error in words.
@@ -217,16 +166,28 @@ impl Rebuild {
             source_ip: None,
             request_id: None,
             reason: None,
+            maximum_snapshot_age_hours: None,
             fleet_mode: None,
             previous_state: None,
             claimed_at: None,
             claim_id: None,
+            snapshot_at: None,
             started_at: None,
             seen_rebuilding_at: None,
             sight: None,
             ended_at: None,
+            cancelled_by: None,
             error_code: None,
             error_message: None,
+        }
+    }
+
+    /// What its request asked for.
+    #[must_use]
+    pub fn parameters(&self) -> Parameters<'_> {
+        Parameters {
+            reason: self.reason.as_deref(),
+            maximum_snapshot_age_hours: self.maximum_snapshot_age_hours,
         }
     }
 
@@ -247,7 +208,9 @@ impl Rebuild {
                     Stage::Started { since }
                 }
             }
-            Status::Succeeded | Status::Failed | Status::Unknown => Stage::Ended,
+            Status::Succeeded | Status::Failed | Status::Cancelled | Status::Unknown => {
+                Stage::Ended
+            }
             Status::Newer => Stage::Newer,
         }
     }
@@ -279,10 +242,6 @@ pub struct Accepted {
 impl Accepted {
     pub(crate) fn first(rebuild: &Rebuild) -> Self {
         Self { rebuild_id: rebuild.id, created_at: rebuild.created_at, is_replay: false }
-    }
-
-    pub(crate) fn replay(first: &Rebuild) -> Self {
-        Self { is_replay: true, ..Self::first(first) }
     }
 }
 
@@ -328,35 +287,10 @@ mod tests {
         // DynamoDB orders by the text.
         assert!(first.to_string() < second.to_string());
         assert_eq!(RebuildId::try_from(first.to_string()), Ok(first));
+        assert_eq!(third.created_at(), late.into());
         let other_spelling = first.to_string().to_uppercase();
         for text in ["x".to_owned(), other_spelling, format!("urn:uuid:{first}")] {
             assert!(RebuildId::try_from(text.clone()).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_key_is_visible_ascii() {
-        for key in ["k", "!~", &"k".repeat(255)] {
-            assert_eq!(IdempotencyKey::from_client(key).map(|key| key.to_string()), Ok(key.into()));
-        }
-        for key in ["", " ", "a b", "ü", "a\n", "\u{7f}", &"k".repeat(256)] {
-            assert!(IdempotencyKey::from_client(key).is_err(), "{key:?}");
-            assert!(IdempotencyKey::from_sdk_invocation(key).is_err(), "{key:?}");
-        }
-    }
-
-    #[test]
-    fn a_client_cannot_choose_the_key_of_an_sdk_call() {
-        let key = IdempotencyKey::from_sdk_invocation("4711").map(|key| key.to_string());
-        let key = key.expect("a key");
-        assert!(key.starts_with("sdk:"), "{key}");
-        assert!(IdempotencyKey::from_client(&key).is_err());
-    }
-
-    #[test]
-    fn a_reason_is_counted_in_characters() {
-        for (length, is_valid) in [(0, false), (1, true), (256, true), (257, false)] {
-            assert_eq!(Reason::try_from("\u{fc}".repeat(length)).is_ok(), is_valid, "{length}");
         }
     }
 }

@@ -7,11 +7,14 @@ use std::cmp::Reverse;
 use time::OffsetDateTime;
 
 use crate::error::{
-    DescribeRebuildError, Fault, ListWorkspacesError, RebuildError, WorkspaceError,
+    CancelError, DescribeRebuildError, Fault, ListError, ListRebuildsError, ProtectionError,
+    RebuildError, WorkspaceError,
 };
-use crate::rebuild::{Accepted, FleetMode, IdempotencyKey, Reason, Rebuild, RebuildId};
+use crate::reason::Reason;
+use crate::rebuild::{Accepted, FleetMode, IdempotencyKey, Rebuild, RebuildId, Status};
 use crate::store::Store;
-use crate::workspace::{Filter, Page, Workspace, WorkspaceId};
+use crate::token;
+use crate::workspace::{Filter, Page, Protection, Target, Workspace};
 
 /// A request to rebuild one WorkSpace.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub struct RebuildRequest {
     pub idempotency_key: Option<IdempotencyKey>,
     /// Why.
     pub reason: Option<Reason>,
+    /// See [`Rebuild::maximum_snapshot_age_hours`].
+    pub maximum_snapshot_age_hours: Option<u16>,
     /// Who.
     pub caller: Caller,
 }
@@ -33,6 +38,13 @@ pub struct Caller {
     pub source_ip: Option<String>,
     /// The API's id of the request.
     pub request_id: Option<String>,
+}
+
+impl Caller {
+    /// The ARN; without one, the IP address.
+    fn name(self) -> Option<String> {
+        self.arn.or(self.source_ip)
+    }
 }
 
 /// The operations, over a store.
@@ -55,7 +67,7 @@ impl Service {
     /// See [`RebuildError`].
     pub async fn rebuild(
         &self,
-        workspace_id: &WorkspaceId,
+        target: &Target,
         request: RebuildRequest,
     ) -> Result<Accepted, RebuildError> {
         // The id is made once, so the SDK's own retries of the write carry the same id and
@@ -72,32 +84,94 @@ impl Service {
             source_ip: request.caller.source_ip,
             request_id: request.caller.request_id,
             reason: request.reason.map(String::from),
+            maximum_snapshot_age_hours: request.maximum_snapshot_age_hours,
             fleet_mode: Some(self.fleet_mode),
             ..new
         };
-        self.store.accept(workspace_id, &rebuild).await
+        self.store.accept(target, &rebuild).await
+    }
+
+    /// Cancels a rebuild that no pass has begun to hand over: one DynamoDB request. Returns the
+    /// cancelled rebuild, also if it was cancelled before.
+    ///
+    /// # Errors
+    /// See [`CancelError`].
+    pub async fn cancel_rebuild(
+        &self,
+        target: &Target,
+        rebuild_id: RebuildId,
+        caller: Caller,
+    ) -> Result<Rebuild, CancelError> {
+        let now = OffsetDateTime::now_utc().into();
+        self.store.cancel(target, rebuild_id, caller.name(), now).await
+    }
+
+    /// Protects a WorkSpace against rebuilds: one DynamoDB request. A protected WorkSpace keeps its
+    /// first protection.
+    ///
+    /// # Errors
+    /// See [`ProtectionError`].
+    pub async fn protect(
+        &self,
+        target: &Target,
+        reason: Option<Reason>,
+        caller: Caller,
+    ) -> Result<Workspace, ProtectionError> {
+        let now = OffsetDateTime::now_utc();
+        let protection = Protection {
+            protected_by: caller.name(),
+            protected_at: now.into(),
+            reason: reason.map(String::from),
+        };
+        self.store.protect(target, &protection, now).await
+    }
+
+    /// Ends the protection of a WorkSpace: one DynamoDB request.
+    ///
+    /// # Errors
+    /// See [`ProtectionError`].
+    pub async fn unprotect(
+        &self,
+        target: &Target,
+        caller: Caller,
+    ) -> Result<Workspace, ProtectionError> {
+        self.store.unprotect(target, caller.name(), OffsetDateTime::now_utc()).await
     }
 
     /// One WorkSpace.
     ///
     /// # Errors
     /// See [`WorkspaceError`].
-    pub async fn describe_workspace(&self, id: &WorkspaceId) -> Result<Workspace, WorkspaceError> {
-        let workspace = self.store.workspace(id).await?;
-        workspace.ok_or_else(|| WorkspaceError::NotFound(id.clone()))
+    pub async fn describe_workspace(&self, target: &Target) -> Result<Workspace, WorkspaceError> {
+        let workspace = self.find(target).await?;
+        workspace.ok_or_else(|| WorkspaceError::NotFound(target.workspace_id.clone()))
     }
 
-    /// One page of WorkSpaces, at most `limit` of them (1 to 25).
+    /// One page of WorkSpaces, at most `limit` of them (1 to 100).
     ///
     /// # Errors
-    /// See [`ListWorkspacesError`].
+    /// See [`ListError`].
     pub async fn list_workspaces(
         &self,
         filter: &Filter,
         limit: u8,
         token: Option<&str>,
-    ) -> Result<Page<Workspace>, ListWorkspacesError> {
+    ) -> Result<Page<Workspace>, ListError> {
         self.store.workspaces(filter, limit, token).await
+    }
+
+    /// One page of WorkSpaces with an open rebuild of this status (`None`: of any), oldest rebuild
+    /// first: at most `limit` of them (1 to 100).
+    ///
+    /// # Errors
+    /// See [`ListError`].
+    pub async fn list_open_rebuilds(
+        &self,
+        status: Option<Status>,
+        limit: u8,
+        token: Option<&str>,
+    ) -> Result<Page<Workspace>, ListError> {
+        self.store.workspaces_with_open_rebuild(status, limit, token).await
     }
 
     /// One rebuild: one DynamoDB request while it is the WorkSpace's latest, two afterwards.
@@ -106,39 +180,50 @@ impl Service {
     /// See [`DescribeRebuildError`].
     pub async fn describe_rebuild(
         &self,
-        workspace_id: &WorkspaceId,
+        target: &Target,
         rebuild_id: RebuildId,
     ) -> Result<Rebuild, DescribeRebuildError> {
-        let workspace = self.store.workspace(workspace_id).await?;
+        let workspace = self.find(target).await?;
+        if workspace.is_none() && target.directory_id.is_some() {
+            return Err(DescribeRebuildError::NotFound);
+        }
         match workspace.and_then(|workspace| workspace.rebuild) {
             Some(latest) if latest.id == rebuild_id => Ok(latest),
             Some(_) | None => {
-                let record = self.store.record(workspace_id, rebuild_id).await?;
+                let record = self.store.record(&target.workspace_id, rebuild_id).await?;
                 record.ok_or(DescribeRebuildError::NotFound)
             }
         }
     }
 
-    /// Rebuilds of a WorkSpace, newest first: at most `limit` of them (1 to 100), and only those
-    /// older than `before`.
+    /// Rebuilds of a WorkSpace, newest first: at most `limit` of them (1 to 100).
     ///
     /// # Errors
-    /// See [`WorkspaceError`].
+    /// See [`ListRebuildsError`].
     pub async fn list_rebuilds(
         &self,
-        workspace_id: &WorkspaceId,
+        target: &Target,
         limit: u8,
-        before: Option<RebuildId>,
-    ) -> Result<Page<Rebuild>, WorkspaceError> {
+        token: Option<&str>,
+    ) -> Result<Page<Rebuild>, ListRebuildsError> {
+        let id = &target.workspace_id;
+        let listing = format!("rebuilds of {id}");
+        let before = token.map(|token| {
+            let last = token::decode(&listing, token)?;
+            RebuildId::try_from(last).ok()
+        });
+        let before = before.map(|before| before.ok_or(ListRebuildsError::InvalidToken));
+        let before = before.transpose()?;
         // The WorkSpace is read first: a rebuild that ends in between is then read twice, never
         // missed.
-        let workspace = self.store.workspace(workspace_id).await?;
-        let (mut items, mut has_more) = self.store.records(workspace_id, before, limit).await?;
-        if workspace.is_none()
-            && items.is_empty()
-            && !self.has_history(workspace_id, before).await?
-        {
-            return Err(WorkspaceError::NotFound(workspace_id.clone()));
+        let workspace = self.find(target).await?;
+        if workspace.is_none() && target.directory_id.is_some() {
+            return Err(ListRebuildsError::WorkspaceNotFound(id.clone()));
+        }
+        let (mut items, mut has_more) = self.store.records(id, before, limit).await?;
+        // A token shows that the WorkSpace was there. It may have left the fleet; its records stay.
+        if workspace.is_none() && items.is_empty() && before.is_none() {
+            return Err(ListRebuildsError::WorkspaceNotFound(id.clone()));
         }
         // Merged by id, since clocks may differ: the latest rebuild need not have the highest id.
         let latest = workspace.and_then(|workspace| workspace.rebuild);
@@ -147,20 +232,15 @@ impl Service {
         items.dedup_by_key(|rebuild| rebuild.id);
         has_more |= items.len() > limit.into();
         items.truncate(limit.into());
-        let next_token = items.last().filter(|_| has_more).map(|last| last.id.to_string());
+        let last = items.last().filter(|_| has_more);
+        let next_token = last.map(|last| token::encode(&listing, &last.id.to_string()));
         Ok(Page { items, next_token })
     }
 
-    /// Whether an empty page after `before` is the end of a list, rather than of no WorkSpace.
-    async fn has_history(
-        &self,
-        workspace_id: &WorkspaceId,
-        before: Option<RebuildId>,
-    ) -> Result<bool, Fault> {
-        if before.is_none() {
-            return Ok(false);
-        }
-        let (records, _) = self.store.records(workspace_id, None, 1).await?;
-        Ok(!records.is_empty())
+    /// The WorkSpace, if it is there and within the directory that the request names.
+    async fn find(&self, target: &Target) -> Result<Option<Workspace>, Fault> {
+        let workspace = self.store.workspace(&target.workspace_id).await?;
+        Ok(workspace
+            .filter(|workspace| target.allows(workspace.description.directory_id.as_deref())))
     }
 }

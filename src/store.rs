@@ -3,14 +3,16 @@
 //! All concurrency control is in the conditions of the writes. There are no transactions. Accepting
 //! a rebuild needs no read; the reconciler's writes are conditional on what it has read.
 
+mod cancel;
 mod fault;
 mod item;
 mod list;
+mod protect;
 pub mod queue;
 mod reconcile;
 mod sync;
 
-use std::cell::Cell;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -19,14 +21,15 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{
     BehaviorVersion, Builder, IdentityCache, SharedHttpClient, StalledStreamProtectionConfig,
 };
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure as OnFailure};
 
-use self::fault::{IS_AMBIGUOUS, NoteAmbiguity, condition_failure, fault};
+use self::fault::{NoteAmbiguity, Written, write_noting_ambiguity};
 use self::item::{Item, string, to_item, to_workspace, workspace_key};
 use crate::config::Config;
 use crate::error::{Fault, RebuildError};
 use crate::rebuild::{Accepted, Rebuild};
-use crate::workspace::{State, WorkspaceId};
+use crate::workspace::{State, Target, Workspace};
 
 /// The changes of the accepting write.
 pub const ACCEPT: &str = "SET PreviousState = #State, \
@@ -35,13 +38,18 @@ pub const ACCEPT: &str = "SET PreviousState = #State, \
     OpenRebuild = :requested, \
     OpenSince = :now";
 
-/// The condition of the accepting write: the state allows a rebuild, no rebuild is open, and the key
-/// is new. Ids grow with time, so the last clause refuses a delayed attempt that arrives after a
-/// newer rebuild.
+/// The condition of the accepting write: the state allows a rebuild, no rebuild is open, the
+/// WorkSpace is not protected, and the key is new. Ids grow with time, so the last clause refuses a
+/// delayed attempt that arrives after a newer rebuild.
 pub const ACCEPT_CONDITION: &str = "#State IN (:available, :error, :unhealthy, :stopped, :rebooting) \
     AND attribute_not_exists(OpenRebuild) \
+    AND attribute_not_exists(Protection) \
     AND (attribute_not_exists(#Rebuild.IdempotencyKey) OR #Rebuild.IdempotencyKey <> :key) \
+    AND attribute_not_exists(#Keys.#Key) \
     AND (attribute_not_exists(#Rebuild.Id) OR #Rebuild.Id < :id)";
+
+/// The WorkSpace belongs to the directory that the request names.
+const IN_DIRECTORY: &str = "DirectoryId = :directory";
 
 /// The placeholders of [`State::REBUILDABLE`] in [`ACCEPT_CONDITION`], in the same order.
 const STATE_PLACEHOLDERS: [&str; 5] =
@@ -93,7 +101,7 @@ impl Store {
     /// See [`RebuildError`]. Only `OutcomeUnknown` may have changed something.
     pub async fn accept(
         &self,
-        id: &WorkspaceId,
+        target: &Target,
         rebuild: &Rebuild,
     ) -> Result<Accepted, RebuildError> {
         let item = to_item(rebuild)?;
@@ -111,26 +119,16 @@ impl Store {
         let states = STATE_PLACEHOLDERS.into_iter().zip(State::REBUILDABLE.map(string));
         let values = values.into_iter().chain(states);
         let request = self
-            .client
-            .update_item()
-            .table_name(&self.workspaces)
-            .set_key(Some(workspace_key(id)))
-            .update_expression(ACCEPT)
-            .condition_expression(ACCEPT_CONDITION)
+            .update_target(target, ACCEPT, ACCEPT_CONDITION, values)
             .expression_attribute_names("#State", "State")
             .expression_attribute_names("#Rebuild", "Rebuild")
-            .set_expression_attribute_values(Some(
-                values.map(|(name, value)| (name.to_owned(), value)).collect(),
-            ))
-            .return_values_on_condition_check_failure(OnFailure::AllOld);
-        let noted = async { (request.send().await, IS_AMBIGUOUS.with(Cell::get)) };
-        let sent = IS_AMBIGUOUS.scope(Cell::new(false), noted).await;
-        let (Err(error), is_ambiguous) = sent else {
-            return Ok(Accepted::first(rebuild));
-        };
-        let refused = match condition_failure(&error) {
-            Some(failure) => judge(id, failure.item.clone(), rebuild),
-            None => Err(fault(error).into()),
+            .expression_attribute_names("#Keys", "Keys")
+            .expression_attribute_names("#Key", rebuild.idempotency_key.hash());
+        let (written, is_ambiguous) = write_noting_ambiguity(request).await;
+        let refused = match written {
+            Ok(Written::Made(_)) => return Ok(Accepted::first(rebuild)),
+            Ok(Written::Refused(item)) => judge(target, item, rebuild),
+            Err(fault) => Err(fault.into()),
         };
         // An earlier attempt may still land, whatever this one met.
         refused.map_err(|refusal| {
@@ -140,6 +138,32 @@ impl Store {
                 refusal
             }
         })
+    }
+
+    /// A conditional write to the WorkSpace that a request names. It returns the item if
+    /// the condition fails.
+    fn update_target(
+        &self,
+        target: &Target,
+        change: &str,
+        condition: &str,
+        values: impl Iterator<Item = (&'static str, AttributeValue)>,
+    ) -> UpdateItemFluentBuilder {
+        let mut condition = condition.to_owned();
+        let mut values: HashMap<_, _> =
+            values.map(|(name, value)| (name.to_owned(), value)).collect();
+        if let Some(directory) = &target.directory_id {
+            condition = format!("{condition} AND {IN_DIRECTORY}");
+            values.insert(":directory".to_owned(), string(directory));
+        }
+        self.client
+            .update_item()
+            .table_name(&self.workspaces)
+            .set_key(Some(workspace_key(&target.workspace_id)))
+            .update_expression(change)
+            .condition_expression(condition)
+            .set_expression_attribute_values(Some(values))
+            .return_values_on_condition_check_failure(OnFailure::AllOld)
     }
 }
 
@@ -172,35 +196,53 @@ pub fn client_config(config: &Config, http: SharedHttpClient) -> Builder {
 }
 
 /// What the item that failed the condition says about `rebuild`.
-fn judge(
-    id: &WorkspaceId,
-    item: Option<Item>,
-    rebuild: &Rebuild,
-) -> Result<Accepted, RebuildError> {
-    let Some(item) = item else {
+fn judge(target: &Target, item: Option<Item>, rebuild: &Rebuild) -> Result<Accepted, RebuildError> {
+    let id = &target.workspace_id;
+    let Some(workspace) = within(target, item)? else {
         return Err(RebuildError::WorkspaceNotFound(id.clone()));
     };
-    let workspace = to_workspace(item)?;
+    let parameters = rebuild.parameters();
+    let replay = |rebuild_id, created_at, has_parameters| {
+        if has_parameters {
+            Ok(Accepted { rebuild_id, created_at, is_replay: true })
+        } else {
+            Err(RebuildError::KeyReused)
+        }
+    };
     match &workspace.rebuild {
         // An earlier attempt landed, and its answer was lost.
         Some(current) if current.id == rebuild.id => return Ok(Accepted::first(rebuild)),
         Some(current) if current.idempotency_key == rebuild.idempotency_key => {
-            return Ok(Accepted::replay(current));
+            return replay(current.id, current.created_at, current.parameters() == parameters);
         }
         Some(_) | None => {}
     }
+    if let Some(ended) = workspace.keys.find(&rebuild.idempotency_key) {
+        return replay(ended.id, ended.id.created_at(), ended.has(parameters));
+    }
+    if workspace.protection.is_some() {
+        return Err(RebuildError::Protected(id.clone()));
+    }
     Err(match (workspace.state.is_rebuildable(), workspace.has_open_rebuild) {
         (true, false) => match workspace.rebuild {
-            Some(current) if current.id > rebuild.id => {
-                Fault::Throttled("the last rebuild has a later id: a clock is ahead".into()).into()
-            }
+            Some(current) if current.id > rebuild.id => clock_is_ahead("the last rebuild").into(),
             Some(_) | None => Fault::internal("no clause explains the failed condition").into(),
         },
-        (true, true) => RebuildError::NotReleased(workspace.workspace_id),
-        (false, is_open) => RebuildError::InvalidState {
-            workspace_id: workspace.workspace_id,
-            state: workspace.state,
-            is_open,
-        },
+        (true, true) => RebuildError::NotReleased(id.clone()),
+        (false, is_open) => {
+            RebuildError::InvalidState { workspace_id: id.clone(), state: workspace.state, is_open }
+        }
     })
+}
+
+/// The WorkSpace of an item that failed a condition, if it is within the directory that the request
+/// names.
+fn within(target: &Target, item: Option<Item>) -> Result<Option<Workspace>, Fault> {
+    let workspace = item.map(to_workspace).transpose()?;
+    Ok(workspace.filter(|workspace| target.allows(workspace.description.directory_id.as_deref())))
+}
+
+/// A write that carries an id ordered by time met a later one.
+fn clock_is_ahead(what: &str) -> Fault {
+    Fault::Throttled(format!("{what} has a later id: a clock is ahead").into())
 }

@@ -1,46 +1,14 @@
 //! WorkSpaces and their states. Pure: no I/O, no clock.
-//!
-//! Ids are checked once, where they are made; code that holds one need not check it again.
+
+mod ids;
 
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 use strum::{Display, EnumString, VariantArray};
 
-use crate::error::InvalidFormat;
-use crate::rebuild::Rebuild;
-
-/// The id of a WorkSpace: `^ws-[0-9a-z]{8,63}$` (API model, shape `WorkspaceId`).
-#[derive(
-    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, derive_more::Display, Serialize, Deserialize,
-)]
-#[serde(try_from = "String")]
-pub struct WorkspaceId(String);
-
-impl WorkspaceId {
-    /// The pattern in the API model.
-    pub const PATTERN: &str = "^ws-[0-9a-z]{8,63}$";
-
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for WorkspaceId {
-    type Error = InvalidFormat;
-
-    fn try_from(text: String) -> Result<Self, InvalidFormat> {
-        let tail = text.strip_prefix("ws-").unwrap_or_default().as_bytes();
-        let is_valid = (8..=63).contains(&tail.len())
-            && tail.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z'));
-        if is_valid {
-            Ok(Self(text))
-        } else {
-            Err(InvalidFormat(format!("must match {}", Self::PATTERN)))
-        }
-    }
-}
+pub use self::ids::{BundleId, DirectoryId, Target, UserName, WorkspaceId};
+use crate::rebuild::{Keys, Rebuild};
+use crate::timestamp::Timestamp;
 
 /// The state of a WorkSpace (API model, shape `WorkspaceState`).
 #[derive(
@@ -95,8 +63,14 @@ pub struct Workspace {
     pub rebuild: Option<Rebuild>,
     /// From the acceptance of that rebuild until its end is recorded.
     pub has_open_rebuild: bool,
+    /// The idempotency keys of its ended rebuilds.
+    pub keys: Keys,
+    /// Present while it is protected: it then refuses rebuilds.
+    pub protection: Option<Protection>,
     /// The fleet no longer has it; its item will expire.
     pub has_left_fleet: bool,
+    /// The simulated fleet took its last snapshot of it then, if it takes no more.
+    pub last_simulated_snapshot_at: Option<Timestamp>,
     /// The other fields of `DescribeWorkspaces`.
     pub description: Description,
 }
@@ -105,7 +79,7 @@ impl Workspace {
     /// Whether a request to rebuild it would be accepted now.
     #[must_use]
     pub fn is_rebuildable(&self) -> bool {
-        self.state.is_rebuildable() && !self.has_open_rebuild
+        self.state.is_rebuildable() && !self.has_open_rebuild && self.protection.is_none()
     }
 
     /// Its rebuild, if it is open.
@@ -113,6 +87,19 @@ impl Workspace {
     pub fn open_rebuild(&self) -> Option<&Rebuild> {
         self.rebuild.as_ref().filter(|_| self.has_open_rebuild)
     }
+}
+
+/// Who protected a WorkSpace, when and why.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Protection {
+    /// IAM ARN of the caller, or the IP address if the API knows no ARN.
+    pub protected_by: Option<String>,
+    /// When.
+    pub protected_at: Timestamp,
+    /// Why.
+    pub reason: Option<String>,
 }
 
 /// Which WorkSpaces to list.
@@ -125,12 +112,12 @@ pub enum Filter {
     /// Those of a directory.
     Directory {
         /// The directory.
-        directory_id: String,
+        directory_id: DirectoryId,
         /// Only the WorkSpaces of this user.
-        user_name: Option<String>,
+        user_name: Option<UserName>,
     },
     /// Those made from a bundle.
-    Bundle(String),
+    Bundle(BundleId),
 }
 
 /// One page of a listing.
@@ -183,31 +170,6 @@ mod tests {
     use strum::VariantArray as _;
 
     use super::*;
-
-    #[test]
-    fn a_workspace_id_matches_the_models_pattern() {
-        let (shortest, longest) =
-            (format!("ws-{}", "0".repeat(8)), format!("ws-{}", "z".repeat(63)));
-        for id in [&*shortest, &longest, "ws-0a1b2c3d4"] {
-            assert_eq!(
-                WorkspaceId::try_from(id.to_owned()).map(|id| id.to_string()),
-                Ok(id.into())
-            );
-        }
-        let (short, long) = (&shortest[..10], longest.clone() + "z");
-        for id in [
-            short,
-            &long,
-            "",
-            "ws-",
-            "wsb-0a1b2c3d4",
-            "ws-0A1B2C3D4",
-            "ws-0a1b2c3d\n",
-            " ws-0a1b2c3d4",
-        ] {
-            assert!(WorkspaceId::try_from(id.to_owned()).is_err(), "{id:?}");
-        }
-    }
 
     #[test]
     fn five_of_the_models_states_allow_a_rebuild() {

@@ -26,6 +26,8 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+use crate::snapshots;
+
 /// The largest body that API Gateway accepts, in bytes.
 const PAYLOAD_LIMIT: usize = 10 * 1024 * 1024;
 /// How long a client may take to send the head of a request, and how long to send its body.
@@ -72,6 +74,9 @@ async fn answer(
         Ok(Err(_)) => return refused(StatusCode::BAD_REQUEST),
         Err(_) => return refused(StatusCode::REQUEST_TIMEOUT),
     };
+    if head.headers.get("x-amz-target").is_some_and(|target| target == snapshots::TARGET) {
+        return snapshots::answer(&service, &body).await;
+    }
     to_http(&invoke(service, event(&head, &body, client).to_string()).await)
 }
 

@@ -15,7 +15,7 @@ use rebuild_workspaces::fleet::Fleet;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::rebuild::FleetMode;
-use rebuild_workspaces::reconcile::{Reconciler, Timing};
+use rebuild_workspaces::reconcile::{Limits, Reconciler, Timing};
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::Store;
 use rebuild_workspaces::{aws_http, telemetry};
@@ -44,6 +44,12 @@ struct Options {
     /// How long a rebuild takes in the simulated fleet
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     rebuild_seconds: u32,
+    /// How many rebuilds may run at the same time; 0 pauses hand-overs
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    max_concurrent: usize,
+    /// How long an accepted rebuild may wait to be handed over
+    #[arg(long, value_name = "SECONDS", default_value_t = 24 * 60 * 60)]
+    deadline_seconds: u32,
     /// Hand rebuilds over to this endpoint of the WorkSpaces API instead of the simulated fleet,
     /// and copy its WorkSpaces into the table; another local run can be that endpoint
     #[arg(long, value_name = "URL")]
@@ -73,19 +79,22 @@ async fn run(options: Options) -> Result<(), Error> {
         None => embedded_dynamodb(&options).await?,
     };
 
-    let (config, fleet) = local_config(&dynamodb_url, &options)?;
+    let (config, mut fleet) = local_config(&dynamodb_url, &options)?;
+    fleet.deadline = time::Duration::seconds(options.deadline_seconds.into());
+    fleet.limits.max_concurrent = options.max_concurrent;
+    let limits = fleet.limits;
     let http = aws_http::client(&config);
     let store = Store::connect(&config, http.clone());
     match config.fleet_mode {
         FleetMode::Simulated => {
             let timing = Timing::of_simulated(fleet.deadline);
             let fleet = Simulated { rebuild_time: fleet.rebuild_time };
-            tokio::spawn(reconcile(store.clone(), fleet, timing));
+            tokio::spawn(reconcile(store.clone(), fleet, timing, limits));
         }
         FleetMode::AmazonWorkSpaces => {
             let timing = hurried(fleet.deadline);
             let fleet = Amazon::connect(&config, &fleet, http);
-            tokio::spawn(reconcile(store.clone(), fleet, timing));
+            tokio::spawn(reconcile(store.clone(), fleet, timing, limits));
         }
     }
     greet(&api_url, &dynamodb_url);
@@ -121,8 +130,8 @@ async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener, Error> {
 }
 
 /// Runs the passes of the two schedules: follow every second, sync every 15 seconds.
-async fn reconcile(store: Store, fleet: impl Fleet, timing: Timing) {
-    let reconciler = Reconciler { store, fleet, clock: OffsetDateTime::now_utc, timing };
+async fn reconcile(store: Store, fleet: impl Fleet, timing: Timing, limits: Limits) {
+    let reconciler = Reconciler { store, fleet, clock: OffsetDateTime::now_utc, timing, limits };
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     for count in 0_u64.. {
         tick.tick().await;

@@ -6,7 +6,7 @@ use rebuild_workspaces::fleet::Fleet;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::rebuild::FleetMode;
-use rebuild_workspaces::reconcile::{Followed, Reconciler, Synced, Timing};
+use rebuild_workspaces::reconcile::{Followed, Limits, Reconciler, Synced, Timing};
 use rebuild_workspaces::store::Store;
 use rebuild_workspaces::{aws_http, telemetry};
 use serde::Deserialize;
@@ -29,23 +29,23 @@ async fn main() -> Result<(), Error> {
         read().inspect_err(|error| tracing::error!(%error, "the start failed"))?;
     let http = aws_http::client(&config);
     let store = Store::connect(&config, http.clone());
-    let deadline = fleet.deadline;
+    let (deadline, limits) = (fleet.deadline, fleet.limits);
     match config.fleet_mode {
         FleetMode::Simulated => {
             let fleet = Simulated { rebuild_time: fleet.rebuild_time };
-            run(store, fleet, Timing::of_simulated(deadline)).await
+            run(store, fleet, Timing::of_simulated(deadline), limits).await
         }
         FleetMode::AmazonWorkSpaces => {
             let fleet = Amazon::connect(&config, &fleet, http);
-            run(store, fleet, Timing::of_amazon(deadline)).await
+            run(store, fleet, Timing::of_amazon(deadline), limits).await
         }
     }
 }
 
 /// Each tick is one pass. A pass that left something undone fails, which raises an alarm.
-async fn run(store: Store, fleet: impl Fleet, timing: Timing) -> Result<(), Error> {
+async fn run(store: Store, fleet: impl Fleet, timing: Timing, limits: Limits) -> Result<(), Error> {
     let clock: Clock = OffsetDateTime::now_utc;
-    let reconciler = &Reconciler { store, fleet, clock, timing };
+    let reconciler = &Reconciler { store, fleet, clock, timing, limits };
     lambda_runtime::run(service_fn(move |tick: LambdaEvent<Tick>| async move {
         match tick.payload {
             Tick::Follow => follow(reconciler).await,
@@ -59,13 +59,14 @@ type Clock = fn() -> OffsetDateTime;
 
 async fn follow(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error> {
     let pass = reconciler.follow().await?;
-    let Followed { open, oldest_open_seconds, handed_over, seen, ended, .. } = pass;
+    let Followed { open, oldest_open_seconds, handed_over, free, seen, ended, .. } = pass;
     let Followed { failures, is_complete, .. } = pass;
     info!(
         schedule = "follow",
         open,
         oldest_open_seconds,
         handed_over,
+        free,
         seen,
         ended,
         failures,

@@ -13,6 +13,7 @@ use aws_sdk_workspaces::config::{
 use aws_sdk_workspaces::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_workspaces::operation::rebuild_workspaces::RebuildWorkspacesError;
 use aws_sdk_workspaces::types::{RebuildRequest, WorkspaceProperties, WorkspaceState};
+use time::OffsetDateTime;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Fleet, HandOverError, Listed};
@@ -88,6 +89,21 @@ impl Fleet for Amazon {
                 return Ok(states);
             }
         }
+    }
+
+    async fn newest_snapshot(
+        &self,
+        workspace: &Workspace,
+        _: Timestamp,
+    ) -> Result<Option<Timestamp>, Cause> {
+        self.calls.wait().await;
+        let id = workspace.workspace_id.as_str();
+        let answer = self.client.describe_workspace_snapshots().workspace_id(id).send().await?;
+        // Snapshots for rebuilding include the user volume (API reference).
+        let snapshots = answer.rebuild_snapshots.unwrap_or_default().into_iter();
+        let newest = snapshots.filter_map(|snapshot| Some(snapshot.snapshot_time?.secs())).max();
+        let newest = newest.map(OffsetDateTime::from_unix_timestamp).transpose()?;
+        Ok(newest.map(Timestamp::from))
     }
 
     async fn rebuild(&self, id: &WorkspaceId) -> Result<(), HandOverError> {

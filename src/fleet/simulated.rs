@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use time::OffsetDateTime;
+
 use super::{Fleet, HandOverError, Listed};
 use crate::error::Cause;
 use crate::rebuild::{FleetMode, Rebuild};
@@ -44,6 +46,17 @@ fn fails(id: &WorkspaceId) -> bool {
     id.as_str().bytes().fold(0_u8, u8::wrapping_add) % 8 == 7
 }
 
+/// Snapshots are taken every 12 hours, as in AWS. A sample can say when its last one was taken; one
+/// at the Unix epoch stands for none.
+#[must_use]
+pub fn snapshot(workspace: &Workspace, now: Timestamp) -> Option<Timestamp> {
+    const INTERVAL: i64 = 12 * 60 * 60;
+    let latest = workspace.last_simulated_snapshot_at.map_or(now, |last| last.min(now));
+    let seconds = latest.epoch_seconds() / INTERVAL * INTERVAL;
+    let time = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
+    (time > OffsetDateTime::UNIX_EPOCH).then(|| time.into())
+}
+
 impl Fleet for Simulated {
     const MODE: FleetMode = FleetMode::Simulated;
 
@@ -56,6 +69,14 @@ impl Fleet for Simulated {
             .iter()
             .map(|workspace| (workspace.workspace_id.clone(), self.state(workspace, now)));
         Ok(states.collect())
+    }
+
+    async fn newest_snapshot(
+        &self,
+        workspace: &Workspace,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Cause> {
+        Ok(snapshot(workspace, now))
     }
 
     /// Always succeeds: the claim in the item is all that the simulation needs.

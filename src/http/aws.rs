@@ -3,8 +3,6 @@
 
 mod constraints;
 
-use std::ops::RangeInclusive;
-
 use lambda_http::http::StatusCode;
 use serde::Serialize;
 use serde_with::skip_serializing_none;
@@ -12,19 +10,18 @@ use serde_with::skip_serializing_none;
 use self::constraints::Constraints;
 use super::call::Call;
 use super::failure::{Code, Failure};
-use crate::error::{Fault, InvalidFormat, ListWorkspacesError, RebuildError};
+use crate::error::{Fault, InvalidFormat, ListError, RebuildError};
 use crate::rebuild::IdempotencyKey;
 use crate::service::RebuildRequest;
-use crate::workspace::{Description, Filter, Page, State, Workspace, WorkspaceId};
+use crate::workspace::{
+    BundleId, Description, DirectoryId, Filter, Page, State, Target, UserName, Workspace,
+    WorkspaceId,
+};
 
 /// The most ids, and the longest page, of one `DescribeWorkspaces` (API model).
 const PAGE: u8 = 25;
 /// The header by which all attempts of one SDK call recognise each other.
 const INVOCATION_ID: &str = "amz-sdk-invocation-id";
-/// The patterns of two ids (API model).
-const DIRECTORY_ID: &str = "^(d-[0-9a-f]{8,63}$)|(wsd-[0-9a-z]{8,63}$)";
-const BUNDLE_ID: &str = "^wsb-[0-9a-z]{8,63}$";
-
 /// Input of `RebuildWorkspaces`: the `WorkspaceId` of each entry.
 pub(super) struct RebuildWorkspacesInput {
     pub(super) rebuild_workspace_requests: Option<Vec<Option<String>>>,
@@ -47,8 +44,14 @@ pub(super) async fn rebuild_workspaces(
 ) -> Result<RebuildWorkspacesOutput, Exception> {
     let (id, idempotency_key) = input.check(call.header(INVOCATION_ID))?;
     call.log_line.decoded("RebuildWorkspaces", Some(&id));
-    let request = RebuildRequest { idempotency_key, reason: None, caller: call.caller() };
-    let (error_code, error) = match call.service.rebuild(&id, request).await {
+    let target = Target::from(id);
+    let request = RebuildRequest {
+        idempotency_key,
+        reason: None,
+        maximum_snapshot_age_hours: None,
+        caller: call.caller(),
+    };
+    let (error_code, error) = match call.service.rebuild(&target, request).await {
         Ok(accepted) => {
             call.log_line.accepted(&accepted);
             return Ok(RebuildWorkspacesOutput { failed_requests: vec![] });
@@ -56,6 +59,10 @@ pub(super) async fn rebuild_workspaces(
         Err(error @ RebuildError::WorkspaceNotFound(_)) => ("ResourceNotFound.Workspace", error),
         Err(error @ (RebuildError::InvalidState { .. } | RebuildError::NotReleased(_))) => {
             ("InvalidResourceState.Workspace", error)
+        }
+        Err(error @ RebuildError::Protected(_)) => ("OperationNotSupported.Workspace", error),
+        Err(error @ RebuildError::KeyReused) => {
+            return Err(Exception::combination(error.to_string()));
         }
         Err(error @ RebuildError::OutcomeUnknown { .. }) => {
             // The user sees this after the last retry of the SDK. A new call has another key.
@@ -67,7 +74,7 @@ pub(super) async fn rebuild_workspaces(
     };
     let error_message = error.to_string();
     call.log_line.failed(error.into());
-    let failed = FailedRequest { workspace_id: id, error_code, error_message };
+    let failed = FailedRequest { workspace_id: target.workspace_id, error_code, error_message };
     Ok(RebuildWorkspacesOutput { failed_requests: vec![failed] })
 }
 
@@ -123,12 +130,13 @@ impl DescribeWorkspacesInput {
             constraints.broken("workspaceIds", &constraint);
         }
         let characters = |text: &Option<String>| Some(text.as_ref()?.chars().count());
-        let is_directory = self.directory_id.as_deref().is_none_or(is_directory_id);
         constraints.length("directoryId", characters(&self.directory_id), 10..=65);
-        constraints.pattern("directoryId", is_directory, DIRECTORY_ID);
-        constraints.length("userName", characters(&self.user_name), 1..=63);
-        let is_bundle = self.bundle_id.as_deref().is_none_or(is_bundle_id);
-        constraints.pattern("bundleId", is_bundle, BUNDLE_ID);
+        let directory_id = self.directory_id.map(DirectoryId::try_from).transpose();
+        constraints.pattern("directoryId", directory_id.is_ok(), DirectoryId::PATTERN);
+        constraints.length("userName", characters(&self.user_name), 1..=UserName::MAX_CHARACTERS);
+        let user_name = self.user_name.map(UserName::try_from).transpose();
+        let bundle_id = self.bundle_id.map(BundleId::try_from).transpose();
+        constraints.pattern("bundleId", bundle_id.is_ok(), BundleId::PATTERN);
         constraints.bounds("limit", "value", self.limit, 1..=PAGE.into());
         constraints.length("nextToken", characters(&self.next_token), 1..=2048);
         let limit = u8::try_from(self.limit.unwrap_or(PAGE.into())).ok();
@@ -137,7 +145,9 @@ impl DescribeWorkspacesInput {
         if self.workspace_name.is_some() {
             return Err(Exception::combination("WorkspaceName is not supported here"));
         }
-        let filter = match (ids.ok().flatten(), self.directory_id, self.user_name, self.bundle_id) {
+        let (ids, directory_id) = (ids.ok().flatten(), directory_id.ok().flatten());
+        let (user_name, bundle_id) = (user_name.ok().flatten(), bundle_id.ok().flatten());
+        let filter = match (ids, directory_id, user_name, bundle_id) {
             (None, None, None, None) => Filter::All,
             (Some(ids), None, None, None) => Filter::Ids(ids),
             (None, Some(directory_id), user_name, None) => {
@@ -164,22 +174,6 @@ fn distinct_ids(texts: Vec<String>) -> Result<Vec<WorkspaceId>, InvalidFormat> {
         }
     }
     Ok(ids)
-}
-
-fn is_directory_id(text: &str) -> bool {
-    is_id(text, "d-", b'a'..=b'f') || is_id(text, "wsd-", b'a'..=b'z')
-}
-
-fn is_bundle_id(text: &str) -> bool {
-    is_id(text, "wsb-", b'a'..=b'z')
-}
-
-/// A prefix and 8 to 63 digits or letters (API model).
-fn is_id(text: &str, prefix: &str, letters: RangeInclusive<u8>) -> bool {
-    text.strip_prefix(prefix).is_some_and(|tail| {
-        (8..=63).contains(&tail.len())
-            && tail.bytes().all(|byte| byte.is_ascii_digit() || letters.contains(&byte))
-    })
 }
 
 /// Output of `RebuildWorkspaces`.
@@ -280,32 +274,11 @@ impl From<Fault> for Exception {
     }
 }
 
-impl From<ListWorkspacesError> for Exception {
-    fn from(error: ListWorkspacesError) -> Self {
+impl From<ListError> for Exception {
+    fn from(error: ListError) -> Self {
         match error {
-            ListWorkspacesError::InvalidToken => Self::combination(error.to_string()),
-            ListWorkspacesError::Fault(fault) => fault.into(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn an_id_matches_its_pattern_or_is_refused(
-            id in prop_oneof!["(d|wsd|wsb)-[0-9a-gA-Z]{6,70}", "[ -~]{0,70}", "\\PC{0,70}"],
-        ) {
-            let tail = |prefix| id.strip_prefix(prefix).filter(|tail| (8..=63).contains(&tail.len()));
-            let all = |tail: Option<&str>, set: &str| tail.is_some_and(|tail| tail.chars().all(|c| set.contains(c)));
-            let hex = "0123456789abcdef";
-            let alphanumeric = "0123456789abcdefghijklmnopqrstuvwxyz";
-            prop_assert_eq!(is_directory_id(&id), all(tail("d-"), hex) || all(tail("wsd-"), alphanumeric));
-            prop_assert_eq!(is_bundle_id(&id), all(tail("wsb-"), alphanumeric));
+            ListError::InvalidToken => Self::combination("NextToken is not one of this listing's"),
+            ListError::Fault(fault) => fault.into(),
         }
     }
 }

@@ -71,6 +71,12 @@ impl<'a> Call<'a> {
         self.request.query_string_parameters_ref()?.all(name)?.pop()
     }
 
+    /// The names of the query parameters.
+    pub(super) fn query_names(&self) -> impl Iterator<Item = &'a str> {
+        let query = self.request.query_string_parameters_ref();
+        query.into_iter().flat_map(|query| query.iter().map(|(name, _)| name))
+    }
+
     pub(super) fn body(&self) -> Result<&'a [u8], Failure> {
         let body = self.request.body().as_ref();
         if body.len() > BODY_LIMIT_KIB * 1024 {

@@ -1,25 +1,27 @@
 //! The JSON envelope face: `{"success":true,"data":…}` and `{"success":false,"error":…}`.
 
 mod data;
+mod decode;
+mod resource;
 
 use lambda_http::http::header::{CACHE_CONTROL, LOCATION, RETRY_AFTER};
-use lambda_http::http::{HeaderValue, Method, StatusCode};
+use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
-use self::data::{AcceptedData, ErrorData, RebuildData, RebuildsData, WorkspaceData};
+use self::data::{
+    AcceptedData, ErrorData, RebuildData, RebuildsData, WorkspaceData, WorkspacesData,
+};
+use self::decode::Paging;
+use self::resource::Resource;
 use super::call::{Call, respond};
 use super::failure::{Code, Failure, RETRY_SECONDS};
-use super::json::{Members, Raw};
-use crate::error::{DescribeRebuildError, InvalidFormat, RebuildError};
-use crate::rebuild::{IdempotencyKey, Reason, RebuildId};
+use crate::error::{CancelError, DescribeRebuildError, RebuildError};
+use crate::rebuild::RebuildId;
 use crate::service::RebuildRequest;
-use crate::workspace::WorkspaceId;
+use crate::workspace::Target;
 
 const CONTENT_TYPE: &str = "application/json";
-/// Rebuilds on a page of the history.
-const DEFAULT_LIMIT: u8 = 25;
-const MAX_LIMIT: u8 = 100;
 /// Seconds until an open rebuild may have moved on: the reconciler runs once a minute.
 const FOLLOW_SECONDS: &str = "60";
 
@@ -39,45 +41,47 @@ pub(super) async fn answer(call: &mut Call<'_>) -> Response<Body> {
 }
 
 async fn route(call: &mut Call<'_>) -> Answer {
-    let segments: Vec<_> = call.path().split('/').collect();
-    match segments[..] {
-        [""] => {
-            allow(call, &Method::POST)?;
-            rebuild(call).await
+    // An IAM policy might see an encoded path in another spelling than this function.
+    let is_encoded = call.path().contains('%') || call.client_path().contains('%');
+    let resource = Resource::at(call.path()).filter(|_| !is_encoded);
+    let resource = resource
+        .ok_or_else(|| Failure::refusal(Code::NotFound, "there is nothing at this path"))?;
+    match (&resource, call.method().as_str()) {
+        (Resource::Root, "POST") => {
+            let (target, request) = decode::rebuild_by_body(call)?;
+            let rebuilds =
+                format!("{}/workspaces/{}/rebuilds", call.client_path(), target.workspace_id);
+            rebuild(call, &target, request, &rebuilds).await
         }
-        ["workspaces", id] => {
-            allow(call, &Method::GET)?;
-            describe_workspace(call, id).await
+        (Resource::Rebuilds(named), "POST") => {
+            let (target, request) = (named.target()?, decode::rebuild_by_path(call)?);
+            rebuild(call, &target, request, call.client_path()).await
         }
-        ["workspaces", id, "rebuilds"] => {
-            allow(call, &Method::GET)?;
-            list_rebuilds(call, id).await
+        (Resource::Rebuilds(named), "GET") => list_rebuilds(call, &named.target()?).await,
+        (Resource::Rebuild(named, id), "GET") => describe_rebuild(call, &named.target()?, id).await,
+        (Resource::Rebuild(named, id), "DELETE") => {
+            cancel_rebuild(call, &named.target()?, id).await
         }
-        ["workspaces", id, "rebuilds", rebuild_id] => {
-            allow(call, &Method::GET)?;
-            describe_rebuild(call, id, rebuild_id).await
-        }
-        _ => Err(Failure::refusal(Code::NotFound, "there is nothing at this path")),
+        (Resource::OpenRebuilds, "GET") => list_open_rebuilds(call).await,
+        (Resource::Workspaces(directory), "GET") => list_workspaces(call, *directory).await,
+        (Resource::Workspace(named), "GET") => describe_workspace(call, &named.target()?).await,
+        (Resource::Protection(named), "PUT") => protect(call, &named.target()?).await,
+        (Resource::Protection(named), "DELETE") => unprotect(call, &named.target()?).await,
+        _ => Err(resource.method_not_allowed()),
     }
 }
 
-fn allow(call: &Call<'_>, method: &Method) -> Result<(), Failure> {
-    if call.method() == method {
-        return Ok(());
-    }
-    let message = format!("only {method} is allowed here");
-    let header = Some(("allow", method.to_string()));
-    Err(Failure { header, ..Failure::refusal(Code::MethodNotAllowed, message) })
-}
-
-async fn rebuild(call: &mut Call<'_>) -> Answer {
-    let (id, request) = decode_rebuild(call)?;
-    call.log_line.decoded("RebuildWorkspaces", Some(&id));
-    // A rebuild is requested at the API's root; everything else is below it.
-    let root = call.client_path();
-    let location = |rebuild_id| format!("{root}/workspaces/{id}/rebuilds/{rebuild_id}");
+/// Requests a rebuild; `rebuilds` is the path of the WorkSpace's rebuilds, as the client sees it.
+async fn rebuild(
+    call: &mut Call<'_>,
+    target: &Target,
+    request: RebuildRequest,
+    rebuilds: &str,
+) -> Answer {
+    call.log_line.decoded("RebuildWorkspaces", Some(&target.workspace_id));
+    let location = |id| format!("{rebuilds}/{id}");
     let has_key = request.idempotency_key.is_some();
-    let accepted = match call.service.rebuild(&id, request).await {
+    let accepted = match call.service.rebuild(target, request).await {
         Ok(accepted) => accepted,
         Err(error @ RebuildError::OutcomeUnknown { rebuild_id, .. }) => {
             let advice = if has_key {
@@ -107,95 +111,71 @@ async fn rebuild(call: &mut Call<'_>) -> Answer {
     Ok(response)
 }
 
-/// Unknown fields are refused: a misspelt destructive request must not go through.
-fn decode_rebuild(call: &Call<'_>) -> Result<(WorkspaceId, RebuildRequest), Failure> {
-    let body = call.body()?;
-    if call.media_type().is_some_and(|media_type| media_type != CONTENT_TYPE) {
-        let message = format!("the body must be JSON, with content-type {CONTENT_TYPE}");
-        return Err(Failure::refusal(Code::UnsupportedMediaType, message));
-    }
-    let key = call.header("idempotency-key").transpose();
-    let key = key.and_then(|key| key.map(IdempotencyKey::from_client).transpose());
-    let idempotency_key = key.map_err(|error| invalid("idempotency-key", &error))?;
-    let mut body = Members::parse(body)?;
-    let requests = body.take_array("RebuildWorkspaceRequests")?;
-    let reason = body.take_string("Reason")?;
-    if !body.is_empty() {
-        return Err(Failure::invalid(
-            "the body has an unknown field; known are RebuildWorkspaceRequests and Reason",
-        ));
-    }
-    let [request] = <[Raw; 1]>::try_from(requests.unwrap_or_default())
-        .map_err(|_| Failure::invalid("RebuildWorkspaceRequests must have exactly one entry"))?;
-    let place = "RebuildWorkspaceRequests[0]";
-    let mut request = Members::read(&request, place)?;
-    let id = request.take_string("WorkspaceId")?;
-    if !request.is_empty() {
-        return Err(Failure::invalid(format!(
-            "{place} has an unknown field; known is WorkspaceId"
-        )));
-    }
-    let id = id.ok_or_else(|| Failure::invalid("WorkspaceId must be a string"))?;
-    let reason = reason.map(Reason::try_from).transpose();
-    let id = workspace_id(&id)?;
-    let reason = reason.map_err(|error| invalid("Reason", &error))?;
-    Ok((id, RebuildRequest { idempotency_key, reason, caller: call.caller() }))
+async fn cancel_rebuild(call: &mut Call<'_>, target: &Target, rebuild_id: &str) -> Answer {
+    let id = &target.workspace_id;
+    let rebuild_id = to_rebuild_id(rebuild_id).ok_or(CancelError::NotFound)?;
+    call.log_line.decoded("CancelRebuild", Some(id));
+    let rebuild = call.service.cancel_rebuild(target, rebuild_id, call.caller()).await?;
+    Ok(success(StatusCode::OK, RebuildData::new(id, &rebuild)))
 }
 
-async fn describe_workspace(call: &mut Call<'_>, id: &str) -> Answer {
-    let id = workspace_id(id)?;
-    call.log_line.decoded("DescribeWorkspace", Some(&id));
-    let workspace = call.service.describe_workspace(&id).await?;
+async fn protect(call: &mut Call<'_>, target: &Target) -> Answer {
+    let reason = decode::protection(call)?;
+    call.log_line.decoded("ProtectWorkspace", Some(&target.workspace_id));
+    let workspace = call.service.protect(target, reason, call.caller()).await?;
     Ok(success(StatusCode::OK, WorkspaceData::new(&workspace)))
 }
 
-async fn list_rebuilds(call: &mut Call<'_>, id: &str) -> Answer {
-    let id = workspace_id(id)?;
-    let limit = limit(call)?;
-    let before = next_token(call)?;
-    call.log_line.decoded("ListRebuilds", Some(&id));
-    let page = call.service.list_rebuilds(&id, limit, before).await?;
-    Ok(success(StatusCode::OK, RebuildsData::new(&id, &page)))
+async fn unprotect(call: &mut Call<'_>, target: &Target) -> Answer {
+    call.log_line.decoded("UnprotectWorkspace", Some(&target.workspace_id));
+    let workspace = call.service.unprotect(target, call.caller()).await?;
+    Ok(success(StatusCode::OK, WorkspaceData::new(&workspace)))
 }
 
-async fn describe_rebuild(call: &mut Call<'_>, id: &str, rebuild_id: &str) -> Answer {
-    let id = workspace_id(id)?;
-    // Ids are opaque to clients: a text with another format is the id of no rebuild.
-    let rebuild_id =
-        RebuildId::try_from(rebuild_id.to_owned()).map_err(|_| DescribeRebuildError::NotFound)?;
-    call.log_line.decoded("DescribeRebuild", Some(&id));
-    let rebuild = call.service.describe_rebuild(&id, rebuild_id).await?;
-    let mut response = success(StatusCode::OK, RebuildData::new(&id, &rebuild));
+async fn describe_workspace(call: &mut Call<'_>, target: &Target) -> Answer {
+    call.log_line.decoded("DescribeWorkspace", Some(&target.workspace_id));
+    let workspace = call.service.describe_workspace(target).await?;
+    Ok(success(StatusCode::OK, WorkspaceData::new(&workspace)))
+}
+
+async fn list_workspaces(call: &mut Call<'_>, directory: Option<&str>) -> Answer {
+    let filter = decode::filter(call, directory)?;
+    let Paging { limit, token } = decode::paging(call)?;
+    call.log_line.decoded("ListWorkspaces", None);
+    let page = call.service.list_workspaces(&filter, limit, token).await?;
+    Ok(success(StatusCode::OK, WorkspacesData::new(&page)))
+}
+
+async fn list_open_rebuilds(call: &mut Call<'_>) -> Answer {
+    let status = decode::open_status(call)?;
+    let Paging { limit, token } = decode::paging(call)?;
+    call.log_line.decoded("ListOpenRebuilds", None);
+    let page = call.service.list_open_rebuilds(status, limit, token).await?;
+    Ok(success(StatusCode::OK, RebuildsData::of_workspaces(&page)))
+}
+
+async fn list_rebuilds(call: &mut Call<'_>, target: &Target) -> Answer {
+    decode::history(call)?;
+    let Paging { limit, token } = decode::paging(call)?;
+    call.log_line.decoded("ListRebuilds", Some(&target.workspace_id));
+    let page = call.service.list_rebuilds(target, limit, token).await?;
+    Ok(success(StatusCode::OK, RebuildsData::new(&target.workspace_id, &page)))
+}
+
+async fn describe_rebuild(call: &mut Call<'_>, target: &Target, rebuild_id: &str) -> Answer {
+    let rebuild_id = to_rebuild_id(rebuild_id).ok_or(DescribeRebuildError::NotFound)?;
+    call.log_line.decoded("DescribeRebuild", Some(&target.workspace_id));
+    let rebuild = call.service.describe_rebuild(target, rebuild_id).await?;
+    let mut response = success(StatusCode::OK, RebuildData::new(&target.workspace_id, &rebuild));
     if rebuild.is_open() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(FOLLOW_SECONDS));
     }
     Ok(response)
 }
 
-fn workspace_id(text: &str) -> Result<WorkspaceId, Failure> {
-    WorkspaceId::try_from(text.to_owned()).map_err(|error| invalid("WorkspaceId", &error))
-}
-
-fn limit(call: &Call<'_>) -> Result<u8, Failure> {
-    let Some(text) = call.query("limit") else {
-        return Ok(DEFAULT_LIMIT);
-    };
-    // `parse` would also accept a sign and leading zeros.
-    match text.parse() {
-        Ok(limit @ 1..=MAX_LIMIT) if text.starts_with(|first| matches!(first, '1'..='9')) => {
-            Ok(limit)
-        }
-        _ => Err(Failure::invalid(format!("limit must be a number from 1 to {MAX_LIMIT}"))),
-    }
-}
-
-fn next_token(call: &Call<'_>) -> Result<Option<RebuildId>, Failure> {
-    let token = call.query("next_token").map(|token| RebuildId::try_from(token.to_owned()));
-    token.transpose().map_err(|_| Failure::invalid("next_token is not one of this listing's"))
-}
-
-fn invalid(field: &str, error: &InvalidFormat) -> Failure {
-    Failure::invalid(format!("{field} {error}"))
+/// Ids are opaque to clients: a text with another format is the id of no rebuild.
+fn to_rebuild_id(text: &str) -> Option<RebuildId> {
+    RebuildId::try_from(text.to_owned()).ok()
 }
 
 fn success(status: StatusCode, data: impl Serialize) -> Response<Body> {
@@ -241,7 +221,10 @@ fn status(code: Code) -> StatusCode {
         | Code::WorkspaceNotFound
         | Code::RebuildNotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Code::InvalidWorkspaceState => StatusCode::CONFLICT,
+        Code::InvalidWorkspaceState | Code::WorkspaceProtected | Code::RebuildNotCancellable => {
+            StatusCode::CONFLICT
+        }
+        Code::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,

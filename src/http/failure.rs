@@ -3,7 +3,10 @@
 use strum::IntoStaticStr;
 
 use super::json::InvalidJson;
-use crate::error::{Cause, DescribeRebuildError, Fault, RebuildError, WorkspaceError};
+use crate::error::{
+    CancelError, Cause, DescribeRebuildError, Fault, InvalidFormat, ListError, ListRebuildsError,
+    ProtectionError, RebuildError, WorkspaceError,
+};
 
 /// The stable code of a failure: part of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
@@ -20,6 +23,9 @@ pub(super) enum Code {
     WorkspaceNotFound,
     RebuildNotFound,
     InvalidWorkspaceState,
+    WorkspaceProtected,
+    RebuildNotCancellable,
+    IdempotencyKeyReused,
     ServiceUnavailable,
     OutcomeUnknown,
     InternalError,
@@ -49,6 +55,15 @@ impl Failure {
     /// The request has a value that is not valid.
     pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self::refusal(Code::ValidationError, message)
+    }
+
+    /// A field of the request has a text of another format.
+    pub(super) fn field(name: &str, error: &InvalidFormat) -> Self {
+        Self::invalid(format!("{name} {error}"))
+    }
+
+    fn invalid_token() -> Self {
+        Self::invalid("next_token is not one of this listing's")
     }
 
     /// The service is at fault.
@@ -87,10 +102,60 @@ impl From<RebuildError> for Failure {
                 header: Some(("retry-after", RETRY_SECONDS.to_owned())),
                 ..Self::refusal(Code::InvalidWorkspaceState, message)
             },
+            RebuildError::Protected(_) => Self::refusal(Code::WorkspaceProtected, message),
+            RebuildError::KeyReused => Self::refusal(Code::IdempotencyKeyReused, message),
             RebuildError::OutcomeUnknown { source, .. } => {
                 Self::fault(Code::OutcomeUnknown, message, source)
             }
             RebuildError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<CancelError> for Failure {
+    fn from(error: CancelError) -> Self {
+        let message = error.to_string();
+        match error {
+            CancelError::NotFound => Self::refusal(Code::RebuildNotFound, message),
+            CancelError::NotCancellable { .. } => {
+                Self::refusal(Code::RebuildNotCancellable, message)
+            }
+            CancelError::OutcomeUnknown(cause) => Self::fault(Code::OutcomeUnknown, message, cause),
+            CancelError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<ProtectionError> for Failure {
+    fn from(error: ProtectionError) -> Self {
+        let message = error.to_string();
+        match error {
+            ProtectionError::NotFound(_) => Self::refusal(Code::WorkspaceNotFound, message),
+            ProtectionError::OutcomeUnknown(cause) => {
+                Self::fault(Code::OutcomeUnknown, message, cause)
+            }
+            ProtectionError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<ListError> for Failure {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::InvalidToken => Self::invalid_token(),
+            ListError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<ListRebuildsError> for Failure {
+    fn from(error: ListRebuildsError) -> Self {
+        match error {
+            ListRebuildsError::WorkspaceNotFound(_) => {
+                Self::refusal(Code::WorkspaceNotFound, error.to_string())
+            }
+            ListRebuildsError::InvalidToken => Self::invalid_token(),
+            ListRebuildsError::Fault(fault) => fault.into(),
         }
     }
 }

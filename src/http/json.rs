@@ -27,6 +27,11 @@ pub(super) struct Members(#[serde_as(as = "MapPreventDuplicates<_, _>")] BTreeMa
 impl Members {
     const WANTED: &str = "an object, with each field once";
 
+    /// No members.
+    pub(super) fn none() -> Self {
+        Self(BTreeMap::new())
+    }
+
     /// Decodes a body.
     pub(super) fn parse(body: &[u8]) -> Result<Self, InvalidJson> {
         serde_json::from_slice(body).map_err(|error| match body {

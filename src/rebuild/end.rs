@@ -80,6 +80,9 @@ pub enum FailureCode {
     InvalidState,
     Expired,
     FleetChanged,
+    WorkspaceProtected,
+    NoSnapshot,
+    SnapshotTooOld,
     RebuildFailed,
 }
 
@@ -95,6 +98,15 @@ impl FailureCode {
             }
             Self::FleetChanged => {
                 "the rebuild was accepted for another fleet; the WorkSpace was not touched"
+            }
+            Self::WorkspaceProtected => {
+                "the WorkSpace was protected before it was handed over; it was not touched"
+            }
+            Self::NoSnapshot => {
+                "the user volume has no snapshot to go back to; the WorkSpace was not touched"
+            }
+            Self::SnapshotTooOld => {
+                "the newest snapshot of the user volume is too old; the WorkSpace was not touched"
             }
             Self::RebuildFailed => "the fleet could not rebuild the WorkSpace",
         }

@@ -9,7 +9,7 @@ use crate::rebuild::{
     UnknownCode,
 };
 use crate::timestamp::Timestamp;
-use crate::workspace::State;
+use crate::workspace::{State, Workspace};
 
 /// How long a rebuild waits for a passing state to end before it is handed over.
 const PASSING_STATE_LIMIT: Duration = Duration::hours(1);
@@ -42,16 +42,19 @@ pub struct Look {
     pub at: Timestamp,
 }
 
-/// What to do at `now` about an open rebuild in a fleet of this mode. The first call is without a
-/// look, since a rebuild may need none.
+/// What to do at `now` about the open rebuild of a WorkSpace in a fleet of this mode. The first call
+/// is without a look, since a rebuild may need none.
 #[must_use]
 pub fn next_step(
-    rebuild: &Rebuild,
+    workspace: &Workspace,
     mode: FleetMode,
     look: Option<Look>,
     now: Timestamp,
     timing: &Timing,
 ) -> Step {
+    let Some(rebuild) = workspace.open_rebuild() else {
+        return Step::Wait;
+    };
     let stage = rebuild.stage();
     // An item of the first version does not say which fleet it was accepted for.
     let is_of_this_fleet = rebuild.fleet_mode.is_none_or(|accepted_for| accepted_for == mode);
@@ -61,6 +64,9 @@ pub fn next_step(
         (Stage::Requested, _) if !is_of_this_fleet => untouched(rebuild, FailureCode::FleetChanged),
         (Stage::Requested, _) if now.since(rebuild.created_at) >= timing.deadline => {
             untouched(rebuild, FailureCode::Expired)
+        }
+        (Stage::Requested, _) if workspace.protection.is_some() => {
+            untouched(rebuild, FailureCode::WorkspaceProtected)
         }
         (Stage::Claimed { .. } | Stage::Started { .. } | Stage::Seen { .. }, _)
             if !is_of_this_fleet =>
@@ -77,6 +83,24 @@ pub fn next_step(
         }
         (Stage::Seen { since }, Some(look)) => next_of_seen(rebuild, look, since, timing),
     }
+}
+
+/// Why a rebuild must not be handed over at `now`, given the newest snapshot of the user volume:
+/// what its files go back to. Without a limit of the rebuild's own, `default_hours` is the greatest
+/// age in hours, if there is one.
+#[must_use]
+pub fn snapshot_failure(
+    rebuild: &Rebuild,
+    snapshot_at: Option<Timestamp>,
+    now: Timestamp,
+    default_hours: Option<u16>,
+) -> Option<FailureCode> {
+    let Some(snapshot_at) = snapshot_at else {
+        return Some(FailureCode::NoSnapshot);
+    };
+    let hours = rebuild.maximum_snapshot_age_hours.or(default_hours)?;
+    let is_too_old = now.since(snapshot_at) > Duration::hours(hours.into());
+    is_too_old.then_some(FailureCode::SnapshotTooOld)
 }
 
 fn next_of_requested(rebuild: &Rebuild, look: Look, timing: &Timing) -> Step {

@@ -1,6 +1,23 @@
-//! How long the reconciler waits before it acts.
+//! How long the reconciler waits before it acts, and how much it may do.
 
 use time::Duration;
+
+/// What the deployer allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many rebuilds may run at the same time. With 0 none is handed over, and those that run
+    /// are still followed.
+    pub max_concurrent: usize,
+    /// The greatest age of the user volume's newest snapshot, in hours, for a rebuild whose request
+    /// does not say; `None` for any age.
+    pub maximum_snapshot_age_hours: Option<u16>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_concurrent: 100, maximum_snapshot_age_hours: None }
+    }
+}
 
 /// How long the reconciler waits before it acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,10 @@ use aws_sdk_dynamodb::config::interceptors::FinalizerInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 
+use super::item::Item;
 use crate::aws_http::never_sent;
 use crate::error::Fault;
 
@@ -50,9 +52,33 @@ where
     }
 }
 
+/// What became of a conditional write.
+pub(super) enum Written {
+    /// It was made; the attributes that it was to return.
+    Made(Option<Item>),
+    /// Its condition failed on this item, or because there is none.
+    Refused(Option<Item>),
+}
+
+/// Sends a conditional write, and says whether an attempt may have landed unseen, or may still land.
+pub(super) async fn write_noting_ambiguity(
+    request: UpdateItemFluentBuilder,
+) -> (Result<Written, Fault>, bool) {
+    let noted = async { (request.send().await, IS_AMBIGUOUS.with(Cell::get)) };
+    let (sent, is_ambiguous) = IS_AMBIGUOUS.scope(Cell::new(false), noted).await;
+    let written = match sent {
+        Ok(output) => Ok(Written::Made(output.attributes)),
+        Err(error) => match condition_failure(&error) {
+            Some(failure) => Ok(Written::Refused(failure.item.clone())),
+            None => Err(fault(error)),
+        },
+    };
+    (written, is_ambiguous)
+}
+
 tokio::task_local! {
     /// Whether any attempt of the current write may have landed unseen.
-    pub(super) static IS_AMBIGUOUS: Cell<bool>;
+    static IS_AMBIGUOUS: Cell<bool>;
 }
 
 /// Looks at each attempt of a write; the SDK reports only the last attempt's error.

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use tracing::error;
 
 use crate::error::{Fault, chain};
-use crate::rebuild::{Rebuild, RebuildId};
+use crate::rebuild::{Keys, Rebuild, RebuildId};
 use crate::timestamp::Timestamp;
-use crate::workspace::{Description, State, Workspace, WorkspaceId};
+use crate::workspace::{Description, Protection, State, Workspace, WorkspaceId};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -33,6 +33,11 @@ struct WorkspaceItem {
     rebuild: Option<Rebuild>,
     /// Present while a rebuild is open; the key of the index [`OPEN_REBUILDS`].
     open_rebuild: Option<String>,
+    #[serde(default)]
+    keys: Keys,
+    protection: Option<Protection>,
+    /// Only samples for the simulated fleet have it.
+    last_simulated_snapshot_at: Option<Timestamp>,
     /// When DynamoDB may delete the item, in epoch seconds: set once the WorkSpace left the fleet.
     expires_at: Option<i64>,
     #[serde(flatten)]
@@ -50,7 +55,10 @@ pub(super) fn to_workspace(item: Item) -> Result<Workspace, Fault> {
         state: item.state,
         rebuild: item.rebuild.map(|rebuild| Rebuild { previous_state, ..rebuild }),
         has_open_rebuild: item.open_rebuild.is_some(),
+        keys: item.keys,
+        protection: item.protection,
         has_left_fleet: item.expires_at.is_some(),
+        last_simulated_snapshot_at: item.last_simulated_snapshot_at,
         description: item.description,
     })
 }

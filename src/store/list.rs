@@ -10,9 +10,10 @@ use super::item::{
     BY_BUNDLE, BY_DIRECTORY, Item, attribute, id_of, readable, record_key, string, text, to_record,
     to_workspace, workspace_key,
 };
-use crate::error::{Fault, ListWorkspacesError};
+use crate::error::{Fault, ListError};
 use crate::rebuild::{Rebuild, RebuildId};
-use crate::workspace::{Filter, Page, Workspace, WorkspaceId};
+use crate::token;
+use crate::workspace::{Filter, Page, UserName, Workspace, WorkspaceId};
 
 impl Store {
     /// One WorkSpace, read consistently.
@@ -88,43 +89,49 @@ impl Store {
     /// ones a directory or a bundle has may lag behind. Unreadable items are skipped and logged.
     ///
     /// # Errors
-    /// [`ListWorkspacesError::InvalidToken`] for a token of another listing; else the table was
-    /// not read.
+    /// [`ListError::InvalidToken`] for a token of another listing; else the table was not read.
     pub async fn workspaces(
         &self,
         filter: &Filter,
         limit: u8,
         token: Option<&str>,
-    ) -> Result<Page<Workspace>, ListWorkspacesError> {
-        match filter {
-            Filter::Ids(ids) => self.page_of_ids(ids, limit, token).await,
-            Filter::All => self.page_of_all(limit, token).await,
+    ) -> Result<Page<Workspace>, ListError> {
+        let listing = format!("{filter:?}");
+        let last = token.map(|token| token::decode(&listing, token).ok_or(ListError::InvalidToken));
+        let last = last.transpose()?;
+        let last = last.as_deref();
+        let mut page = match filter {
+            Filter::Ids(ids) => self.page_of_ids(ids, limit, last).await,
+            Filter::All => self.page_of_all(limit, last).await,
             Filter::Directory { directory_id, user_name } => {
                 let index = Index {
                     name: BY_DIRECTORY,
-                    hash: ("DirectoryId", directory_id),
-                    range: Some(("UserName", user_name.as_deref())),
+                    hash: ("DirectoryId", directory_id.as_str()),
+                    range: Some(("UserName", user_name.as_ref())),
                 };
-                self.page_of_index(&index, limit, token).await
+                self.page_of_index(&index, limit, last).await
             }
             Filter::Bundle(bundle_id) => {
-                let index = Index { name: BY_BUNDLE, hash: ("BundleId", bundle_id), range: None };
-                self.page_of_index(&index, limit, token).await
+                let hash = ("BundleId", bundle_id.as_str());
+                let index = Index { name: BY_BUNDLE, hash, range: None };
+                self.page_of_index(&index, limit, last).await
             }
-        }
+        }?;
+        page.next_token = page.next_token.map(|last| token::encode(&listing, &last));
+        Ok(page)
     }
 
     async fn page_of_ids(
         &self,
         ids: &[WorkspaceId],
         limit: u8,
-        token: Option<&str>,
-    ) -> Result<Page<Workspace>, ListWorkspacesError> {
-        let start = match token {
+        last: Option<&str>,
+    ) -> Result<Page<Workspace>, ListError> {
+        let start = match last {
             None => 0,
-            Some(token) => match ids.iter().position(|id| id.as_str() == token) {
+            Some(last) => match ids.iter().position(|id| id.as_str() == last) {
                 Some(last) => last + 1,
-                None => return Err(ListWorkspacesError::InvalidToken),
+                None => return Err(ListError::InvalidToken),
             },
         };
         let page: Vec<_> = ids[start..].iter().take(limit.into()).cloned().collect();
@@ -136,9 +143,9 @@ impl Store {
     async fn page_of_all(
         &self,
         limit: u8,
-        token: Option<&str>,
-    ) -> Result<Page<Workspace>, ListWorkspacesError> {
-        let mut start = token.map(start_key).transpose()?;
+        last: Option<&str>,
+    ) -> Result<Page<Workspace>, ListError> {
+        let mut start = last.map(start_key).transpose()?;
         let mut items = vec![];
         let mut limit = limit.into();
         loop {
@@ -169,14 +176,14 @@ impl Store {
         &self,
         index: &Index<'_>,
         limit: u8,
-        token: Option<&str>,
-    ) -> Result<Page<Workspace>, ListWorkspacesError> {
+        last: Option<&str>,
+    ) -> Result<Page<Workspace>, ListError> {
         let (hash, value) = index.hash;
         let (condition, user_name) = match index.range {
             Some((name, Some(value))) => ("#hash = :hash AND #range = :range", Some((name, value))),
             Some((_, None)) | None => ("#hash = :hash", None),
         };
-        let mut start = token.map(|token| index.start_key(token)).transpose()?;
+        let mut start = last.map(|last| index.start_key(last)).transpose()?;
         let mut ids = vec![];
         let mut limit = limit.into();
         let next_token = loop {
@@ -198,9 +205,9 @@ impl Store {
             let output = request.send().await.map_err(fault)?;
             ids.extend(readable(output.items.unwrap_or_default(), |key| id_of(&key)));
             start = output.last_evaluated_key;
-            match start.as_ref().map(|key| index.token(key)) {
+            match start.as_ref().map(|key| index.place(key)) {
                 None => break None,
-                Some(Ok(token)) => break Some(token),
+                Some(Ok(place)) => break Some(place),
                 // As in a scan: the token needs a valid id.
                 Some(Err(_)) => limit = 1,
             }
@@ -209,7 +216,7 @@ impl Store {
     }
 
     /// Those of these WorkSpaces that exist, in the order of the ids, read consistently.
-    async fn workspaces_of(&self, ids: &[WorkspaceId]) -> Result<Vec<Workspace>, Fault> {
+    pub(super) async fn workspaces_of(&self, ids: &[WorkspaceId]) -> Result<Vec<Workspace>, Fault> {
         let keys = ids.iter().map(workspace_key).collect();
         let items = self.batch(&self.workspaces, keys).await?;
         let workspaces = readable(items, to_workspace).into_iter();
@@ -237,16 +244,16 @@ impl Store {
     }
 }
 
-/// What to look for in an index. Its tokens are the `WorkspaceId` and, if the index has a range
-/// key, a slash and the value of that key.
+/// What to look for in an index. A place in it is written as the `WorkspaceId` and, if the index has
+/// a range key, a slash and the value of that key.
 struct Index<'a> {
     name: &'static str,
     hash: (&'static str, &'a str),
-    range: Option<(&'static str, Option<&'a str>)>,
+    range: Option<(&'static str, Option<&'a UserName>)>,
 }
 
 impl Index<'_> {
-    fn token(&self, last: &Item) -> Result<String, Fault> {
+    fn place(&self, last: &Item) -> Result<String, Fault> {
         let id = id_of(last)?;
         match self.range {
             None => Ok(id.to_string()),
@@ -254,33 +261,22 @@ impl Index<'_> {
         }
     }
 
-    fn start_key(&self, token: &str) -> Result<Item, ListWorkspacesError> {
-        let (id, range) = match token.split_once('/') {
+    fn start_key(&self, place: &str) -> Result<Item, ListError> {
+        let (id, range) = match place.split_once('/') {
             Some((id, range)) => (id, Some(range)),
-            None => (token, None),
+            None => (place, None),
         };
         let mut start = start_key(id)?;
         start.extend([attribute(self.hash.0, self.hash.1)]);
-        match (self.range, range) {
-            (None, None) => {}
-            (Some((name, wanted)), Some(range))
-                if is_user_name(range) && wanted.is_none_or(|wanted| wanted == range) =>
-            {
-                start.extend([attribute(name, range)]);
-            }
-            (None | Some(_), None | Some(_)) => return Err(ListWorkspacesError::InvalidToken),
+        if let (Some((name, _)), Some(range)) = (self.range, range) {
+            start.extend([attribute(name, range)]);
         }
         Ok(start)
     }
 }
 
-/// The key that a token starts with.
-fn start_key(id: &str) -> Result<Item, ListWorkspacesError> {
-    let id = WorkspaceId::try_from(id.to_owned()).map_err(|_| ListWorkspacesError::InvalidToken)?;
+/// The key of the item after which a page starts.
+fn start_key(id: &str) -> Result<Item, ListError> {
+    let id = WorkspaceId::try_from(id.to_owned()).map_err(|_| ListError::InvalidToken)?;
     Ok(workspace_key(&id))
-}
-
-/// 1 to 63 characters (API model). DynamoDB refuses a longer key with an error of its own.
-fn is_user_name(text: &str) -> bool {
-    (1..=63).contains(&text.chars().count())
 }

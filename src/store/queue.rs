@@ -1,5 +1,7 @@
 //! The reconciler's reads: what is open, in queues.
 
+use std::collections::HashMap;
+
 use strum::Display;
 
 use super::Store;
@@ -8,10 +10,11 @@ use super::item::{
     Item, OPEN_REBUILDS, id_of, readable, record_key, string, text, to_record, to_workspace,
     workspace_key,
 };
-use crate::error::Fault;
-use crate::rebuild::{Rebuild, RebuildId};
+use crate::error::{Fault, ListError};
+use crate::rebuild::{Rebuild, RebuildId, Status};
 use crate::timestamp::Timestamp;
-use crate::workspace::{Workspace, WorkspaceId};
+use crate::token;
+use crate::workspace::{Page, Workspace, WorkspaceId};
 
 /// The reconciler's queues: the hash key of the index of open rebuilds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display)]
@@ -29,13 +32,26 @@ pub enum Queue {
     Started,
 }
 
+impl Queue {
+    /// The queues with open rebuilds of this status (`None`: of any). A rebuild is REQUESTED until it
+    /// is known to be under way, so a claimed one may have either status.
+    fn with_status(status: Option<Status>) -> &'static [Self] {
+        match status {
+            None => &[Self::Requested, Self::HandedOver, Self::Rebuilding, Self::Started],
+            Some(Status::Requested) => &[Self::Requested, Self::HandedOver],
+            Some(Status::Started) => &[Self::HandedOver, Self::Rebuilding, Self::Started],
+            Some(_) => &[],
+        }
+    }
+}
+
 /// An open rebuild, as the index lists it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Open {
-    /// Its WorkSpace.
-    pub workspace_id: WorkspaceId,
     /// When it was accepted.
     pub since: Timestamp,
+    /// Its WorkSpace.
+    pub workspace_id: WorkspaceId,
 }
 
 impl Store {
@@ -66,6 +82,54 @@ impl Store {
         }
     }
 
+    /// One page of WorkSpaces with an open rebuild of this status (`None`: of any), oldest rebuild
+    /// first: at most `limit` of them. The index is eventually consistent, the WorkSpaces are read
+    /// consistently.
+    ///
+    /// # Errors
+    /// [`ListError::InvalidToken`] for a token of another listing; else the table was not read.
+    pub async fn workspaces_with_open_rebuild(
+        &self,
+        status: Option<Status>,
+        limit: u8,
+        token: Option<&str>,
+    ) -> Result<Page<Workspace>, ListError> {
+        let listing = format!("open rebuilds {status:?}");
+        let last = token.map(|token| {
+            let last = token::decode(&listing, token)?;
+            Open::from_place(&last)
+        });
+        let last = last.map(|last| last.ok_or(ListError::InvalidToken)).transpose()?;
+        let mut open = vec![];
+        for queue in Queue::with_status(status) {
+            open.extend(self.open_rebuilds(*queue).await?);
+        }
+        open.retain(|open| last.as_ref().is_none_or(|last| open > last));
+        open.sort();
+        open.dedup();
+        let mut rest = &open[..];
+        let mut items = vec![];
+        while items.len() < limit.into() && !rest.is_empty() {
+            let missing = usize::from(limit) - items.len();
+            let (next, later) = rest.split_at(missing.min(rest.len()));
+            let ids: Vec<_> = next.iter().map(|open| open.workspace_id.clone()).collect();
+            // The index lags: the rebuild may have ended, and another one may be open.
+            let is_wanted = |workspace: &Workspace| {
+                workspace.open_rebuild().is_some_and(|rebuild| {
+                    let workspace_id = workspace.workspace_id.clone();
+                    rebuild.is_open()
+                        && status.is_none_or(|status| rebuild.status == status)
+                        && next.contains(&Open { since: rebuild.created_at, workspace_id })
+                })
+            };
+            items.extend(self.workspaces_of(&ids).await?.into_iter().filter(is_wanted));
+            rest = later;
+        }
+        let last = open[..open.len() - rest.len()].last().filter(|_| !rest.is_empty());
+        let next_token = last.map(|last| token::encode(&listing, &last.place()));
+        Ok(Page { items, next_token })
+    }
+
     /// Those of at most 100 WorkSpaces that exist and can be read, and how many cannot be read. One
     /// consistent read.
     ///
@@ -80,18 +144,33 @@ impl Store {
         Ok((workspaces, unreadable))
     }
 
-    /// The records of those of at most 100 rebuilds that have one. One consistent read.
+    /// The records of those of at most 100 rebuilds of different WorkSpaces that have one, by
+    /// WorkSpace. One consistent read.
     ///
     /// # Errors
-    /// The table was not read, or a record is broken.
+    /// The table was not read. A broken record is an error of its own.
     pub async fn records_of(
         &self,
         rebuilds: Vec<(&WorkspaceId, RebuildId)>,
-    ) -> Result<Vec<Rebuild>, Fault> {
+    ) -> Result<HashMap<WorkspaceId, Result<Rebuild, Fault>>, Fault> {
         let keys =
             rebuilds.into_iter().map(|(id, rebuild_id)| record_key(id, rebuild_id)).collect();
         let records = self.batch(&self.rebuilds, keys).await?;
-        records.into_iter().map(to_record).collect()
+        records.into_iter().map(|item| Ok((id_of(&item)?, to_record(item)))).collect()
+    }
+}
+
+impl Open {
+    /// Its place in the listing of open rebuilds.
+    fn place(&self) -> String {
+        format!("{}/{}", self.since, self.workspace_id)
+    }
+
+    /// The reverse of [`Open::place`].
+    fn from_place(place: &str) -> Option<Self> {
+        let (since, id) = place.split_once('/')?;
+        let since = Timestamp::try_from(since.to_owned()).ok()?;
+        Some(Self { since, workspace_id: WorkspaceId::try_from(id.to_owned()).ok()? })
     }
 }
 

@@ -21,9 +21,9 @@ use super::fault::condition_failure;
 use super::item::{from_record, string, to_item, to_workspace, workspace_key};
 use super::queue::Queue;
 use crate::error::Fault;
-use crate::rebuild::{End, Rebuild, Sight, Stage, Status};
+use crate::rebuild::{End, Keys, Rebuild, Sight, Stage, Status};
 use crate::timestamp::Timestamp;
-use crate::workspace::WorkspaceId;
+use crate::workspace::{Workspace, WorkspaceId};
 
 /// The item still has this rebuild, with this status.
 const SAME_STATUS: &str = "#Rebuild.Id = :id AND #Rebuild.#Status = :status";
@@ -31,6 +31,8 @@ const SAME_STATUS: &str = "#Rebuild.Id = :id AND #Rebuild.#Status = :status";
 const NOT_CLAIMED: &str = "attribute_not_exists(#Rebuild.ClaimId)";
 /// The claim is still there.
 const SAME_CLAIM: &str = "#Rebuild.ClaimId = :claim_id";
+/// The WorkSpace is not protected.
+const NOT_PROTECTED: &str = "attribute_not_exists(Protection)";
 /// No pass has seen the WorkSpace in REBUILDING.
 const NOT_SEEN: &str = "attribute_not_exists(#Rebuild.SeenRebuildingAt)";
 /// No pass has noted a sight.
@@ -43,8 +45,8 @@ const SAME_SIGHT: &str =
 const NO_RECORD: &str = "attribute_not_exists(WorkspaceId)";
 
 impl Store {
-    /// Claims the hand-over of a rebuild. Returns the rebuild with its claim; `None` if it has moved
-    /// on.
+    /// Claims the hand-over of a rebuild, and notes the newest snapshot of the user volume. Returns
+    /// the rebuild with its claim; `None` if it has moved on, or its WorkSpace is protected.
     ///
     /// # Errors
     /// It is not known whether the write was made.
@@ -52,13 +54,15 @@ impl Store {
         &self,
         id: &WorkspaceId,
         rebuild: &Rebuild,
+        snapshot_at: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Rebuild>, Fault> {
         let claim = Uuid::new_v4();
         let change = "SET #Rebuild.ClaimId = :claim, #Rebuild.ClaimedAt = :now, \
-            OpenRebuild = :queue REMOVE #Rebuild.Sight";
+            #Rebuild.SnapshotAt = :snapshot_at, OpenRebuild = :queue REMOVE #Rebuild.Sight";
         let request = self
-            .guarded_update(id, rebuild, change, &[NOT_CLAIMED])
+            .guarded_update(id, rebuild, change, &[NOT_CLAIMED, NOT_PROTECTED])
+            .expression_attribute_values(":snapshot_at", string(snapshot_at))
             .expression_attribute_values(":claim", string(claim))
             .expression_attribute_values(":queue", string(Queue::HandedOver))
             .expression_attribute_values(":now", string(now))
@@ -85,7 +89,7 @@ impl Store {
     /// It is not known whether the write was made.
     pub async fn unclaim(&self, id: &WorkspaceId, claimed: &Rebuild) -> Result<bool, Fault> {
         let change = "SET OpenRebuild = :queue \
-            REMOVE #Rebuild.ClaimId, #Rebuild.ClaimedAt, #Rebuild.Sight";
+            REMOVE #Rebuild.ClaimId, #Rebuild.ClaimedAt, #Rebuild.SnapshotAt, #Rebuild.Sight";
         let request = self
             .guarded_update(id, claimed, change, &[SAME_CLAIM])
             .expression_attribute_values(":queue", string(Queue::Requested));
@@ -156,7 +160,7 @@ impl Store {
     }
 
     /// Decides how a rebuild ended, provided that what the decision rests on still holds. Returns
-    /// the ended rebuild; `None` if it has moved on.
+    /// the WorkSpace with the ended rebuild; `None` if it has moved on.
     ///
     /// # Errors
     /// It is not known whether the write was made.
@@ -166,7 +170,7 @@ impl Store {
         rebuild: &Rebuild,
         end: &End,
         now: Timestamp,
-    ) -> Result<Option<Rebuild>, Fault> {
+    ) -> Result<Option<Workspace>, Fault> {
         let error = end.outcome.error();
         let mut change = "SET #Rebuild.#Status = :ended, #Rebuild.EndedAt = :now, \
             #State = :state, OpenRebuild = :queue"
@@ -191,7 +195,7 @@ impl Store {
         let Some(output) = send(request).await? else {
             return Ok(None);
         };
-        Ok(to_workspace(output.attributes.unwrap_or_default())?.rebuild)
+        to_workspace(output.attributes.unwrap_or_default()).map(Some)
     }
 
     /// Puts the record of an ended rebuild into the table of rebuilds, unless it is there.
@@ -213,12 +217,20 @@ impl Store {
         }
     }
 
-    /// Releases an ended rebuild: its WorkSpace may be rebuilt again.
+    /// Releases an ended rebuild: its WorkSpace may be rebuilt again. Its key stays, among `keys`,
+    /// which only the release of this rebuild changes.
     ///
     /// # Errors
     /// It is not known whether the write was made.
-    pub async fn release(&self, id: &WorkspaceId, ended: &Rebuild) -> Result<bool, Fault> {
-        write(self.guarded_update(id, ended, "REMOVE OpenRebuild, OpenSince", &[])).await
+    pub async fn release(
+        &self,
+        id: &WorkspaceId,
+        ended: &Rebuild,
+        keys: Keys,
+    ) -> Result<bool, Fault> {
+        let change = "SET #Keys = :keys REMOVE OpenRebuild, OpenSince";
+        let request = self.guarded_update(id, ended, change, &[]);
+        write(with_keys(request, keys)?).await
     }
 
     /// Closes a rebuild that has a record, although its item does not say how it ended: the table
@@ -231,15 +243,17 @@ impl Store {
         id: &WorkspaceId,
         rebuild: &Rebuild,
         record: &Rebuild,
+        keys: Keys,
     ) -> Result<bool, Fault> {
-        let change = "SET #Rebuild = :record, #State = PreviousState REMOVE OpenRebuild, OpenSince";
+        let change = "SET #Rebuild = :record, #State = PreviousState, #Keys = :keys \
+            REMOVE OpenRebuild, OpenSince";
         let mut item = to_item(record)?;
         item.remove("PreviousState");
         let request = self
             .guarded_update(id, rebuild, change, &unmoved(rebuild))
             .expression_attribute_names("#State", "State")
             .expression_attribute_values(":record", AttributeValue::M(item));
-        write(request).await
+        write(with_keys(request, keys)?).await
     }
 
     /// A write that is made only while the item has `rebuild` with the same status, and while the
@@ -285,6 +299,14 @@ fn unmoved(rebuild: &Rebuild) -> Vec<&'static str> {
         Stage::Started { .. } => vec![NOT_SEEN, sight],
         Stage::Seen { .. } | Stage::Ended | Stage::Newer => vec![sight],
     }
+}
+
+fn with_keys(
+    request: UpdateItemFluentBuilder,
+    keys: Keys,
+) -> Result<UpdateItemFluentBuilder, Fault> {
+    let request = request.expression_attribute_names("#Keys", "Keys");
+    Ok(request.expression_attribute_values(":keys", AttributeValue::M(to_item(keys)?)))
 }
 
 fn is_recorded(error: &SdkError<PutItemError>) -> bool {

@@ -69,7 +69,7 @@ def test_paging_lists_every_workspace_once(shared):
     client = boto3_client(shared.url)
     pages = client.get_paginator("describe_workspaces")
     everything = states(client)
-    assert len(everything) == 17
+    assert len(everything) == 20
     for filters in [
         {},
         {"DirectoryId": "d-906700a1b2"},

@@ -80,6 +80,13 @@ fn known_states() -> impl Iterator<Item = State> {
     State::VARIANTS.iter().copied().filter(|state| *state != State::Unknown)
 }
 
+/// Ids of every seeded WorkSpace: one in each known state, and those that show the snapshots and
+/// the protection.
+fn seeded() -> BTreeSet<String> {
+    let more = ["ws-nosnapshot0001", "ws-stalesnapshot0001", "ws-protected0001"];
+    known_states().map(in_state).chain(more.map(str::to_owned)).collect()
+}
+
 /// Id of the seeded WorkSpace in this state.
 fn in_state(state: State) -> String {
     format!("ws-{}0001", state.to_string().to_lowercase().replace('_', ""))
@@ -125,12 +132,11 @@ async fn unreadable_items_are_left_out_of_every_listing() {
     }
     let client = client(&system.api);
     let describe = || client.describe_workspaces();
-    let seeded: BTreeSet<_> = known_states().map(in_state).collect();
     let by_ids = Some(vec!["ws-sixty0000xstate".to_owned(), "ws-sixty0001".to_owned()]);
     let one = BTreeSet::from(["ws-sixty0001".to_owned()]);
     for limit in [1, 2, 7, 25] {
         for (request, expected) in [
-            (describe(), all.union(&seeded).cloned().collect()),
+            (describe(), all.union(&seeded()).cloned().collect()),
             (describe().directory_id(DIRECTORY), all.clone()),
             (describe().directory_id(DIRECTORY).user_name("zoé/λ"), users.clone()),
             (describe().bundle_id(BUNDLE), all.clone()),
@@ -425,8 +431,7 @@ async fn a_page_of_25_costs_at_most_two_requests() {
 async fn the_paginator_lists_each_of_60_workspaces_once() {
     let system = System::start().await;
     let (all, users) = put_60_workspaces(&system).await;
-    let seeded = known_states().map(in_state);
-    let everything: BTreeSet<_> = all.iter().cloned().chain(seeded).collect();
+    let everything: BTreeSet<_> = all.union(&seeded()).cloned().collect();
     let some: BTreeSet<_> = all.iter().take(25).cloned().collect();
     let client = client(&system.api);
     let describe = || client.describe_workspaces();

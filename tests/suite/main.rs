@@ -8,6 +8,7 @@ mod events;
 mod faults;
 mod fleet_api;
 mod growth;
+mod guard;
 mod lambda;
 mod local_run;
 mod properties;

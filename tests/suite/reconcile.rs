@@ -4,6 +4,7 @@ mod burst;
 pub mod chance;
 mod faults;
 mod fleet;
+mod limits;
 mod line;
 pub mod machine;
 mod races;

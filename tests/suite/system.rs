@@ -15,7 +15,7 @@ use rebuild_workspaces::aws_http;
 use rebuild_workspaces::config::Config;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::rebuild::FleetMode;
-use rebuild_workspaces::reconcile::{Reconciler, Timing};
+use rebuild_workspaces::reconcile::{Limits, Reconciler, Timing};
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::{Store, client_config};
 use serde_json::{Value, json};
@@ -86,7 +86,13 @@ impl System {
         let fleet = Simulated { rebuild_time: Duration::ZERO };
         let clock = OffsetDateTime::now_utc;
         let timing = Timing::of_simulated(time::Duration::DAY);
-        let reconciler = Reconciler { store: self.store.clone(), fleet, clock, timing };
+        let reconciler = Reconciler {
+            store: self.store.clone(),
+            fleet,
+            clock,
+            timing,
+            limits: Limits::default(),
+        };
         for _ in 0..3 {
             reconciler.follow().await.expect("a pass");
         }
@@ -178,6 +184,12 @@ impl Ask {
     pub fn post(body: impl Into<Vec<u8>>) -> Self {
         Self { body: body.into(), ..Self::new("POST", "/") }
             .with("content-type", "application/json")
+    }
+
+    /// A request with a JSON body to a path of the envelope face.
+    pub fn json(method: &'static str, path: &str, body: &Value) -> Self {
+        let body = body.to_string().into();
+        Self { body, ..Self::new(method, path) }.with("content-type", "application/json")
     }
 
     /// The envelope face's request to rebuild a WorkSpace.

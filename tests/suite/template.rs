@@ -15,10 +15,10 @@ use rebuild_workspaces::config::FleetConfig;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::rebuild::FleetMode;
-use rebuild_workspaces::reconcile::{Reconciler, Timing};
+use rebuild_workspaces::reconcile::{Limits, Reconciler, Timing};
 use rebuild_workspaces::service::{Caller, RebuildRequest, Service};
 use rebuild_workspaces::store::Store;
-use rebuild_workspaces::workspace::{Filter, WorkspaceId};
+use rebuild_workspaces::workspace::{BundleId, DirectoryId, Filter, WorkspaceId};
 use serde_json::Value as Json;
 use serde_yaml_ng::Value;
 use time::OffsetDateTime;
@@ -38,11 +38,13 @@ async fn the_role_of_the_api_function_allows_exactly_its_requests() {
     for (_, event, _) in events::all() {
         gateway::invoke(service.clone(), event).await;
     }
-    let directory_id = "d-906700a1b2".to_owned();
+    let directory_id = DirectoryId::try_from("d-906700a1b2".to_owned()).expect("an id");
+    let bundle_id = BundleId::try_from("wsb-0a1b2c3d4".to_owned()).expect("an id");
     let directory = Filter::Directory { directory_id, user_name: None };
-    for filter in [Filter::All, directory, Filter::Bundle("wsb-0a1b2c3d4".to_owned())] {
+    for filter in [Filter::All, directory, Filter::Bundle(bundle_id)] {
         service.list_workspaces(&filter, 25, None).await.expect("a page");
     }
+    service.list_open_rebuilds(None, 25, None).await.expect("a page");
     assert_eq!(recorder.sent(), allowed("Rebuild", false));
 }
 
@@ -54,7 +56,8 @@ async fn the_role_of_the_reconciler_allows_exactly_its_requests() {
     let fleet = Simulated { rebuild_time: Duration::ZERO };
     let timing = Timing::of_simulated(time::Duration::DAY);
     let clock = OffsetDateTime::now_utc;
-    let reconciler = Reconciler { store: store.clone(), fleet, clock, timing };
+    let reconciler =
+        Reconciler { store: store.clone(), fleet, clock, timing, limits: Limits::default() };
     // The passes hand the rebuild over, see it in REBUILDING, and end it.
     for _ in 0..3 {
         reconciler.follow().await.expect("a pass");
@@ -68,10 +71,11 @@ async fn the_role_of_the_reconciler_allows_exactly_its_requests() {
         rebuild_time: Duration::ZERO,
         endpoint: Some(other.api),
         deadline: time::Duration::DAY,
+        limits: Limits::default(),
     };
     let http = SharedHttpClient::new(recorder.clone());
     let fleet = Amazon::connect(&config(&system.dynamodb), &fleet, http);
-    let reconciler = Reconciler { store, fleet, clock, timing };
+    let reconciler = Reconciler { store, fleet, clock, timing, limits: Limits::default() };
     reconciler.follow().await.expect("a pass");
     reconciler.sync().await.expect("a pass");
     assert_eq!(recorder.sent(), allowed("Reconcile", true), "real WorkSpaces");
@@ -86,10 +90,15 @@ fn recorded(system: &System) -> (Recorder, Store) {
 }
 
 async fn accept(system: &System, id: &str, mode: FleetMode) {
-    let request = RebuildRequest { idempotency_key: None, reason: None, caller: Caller::default() };
+    let request = RebuildRequest {
+        idempotency_key: None,
+        reason: None,
+        maximum_snapshot_age_hours: None,
+        caller: Caller::default(),
+    };
     let service = Service::new(system.store.clone(), mode);
     let id = WorkspaceId::try_from(id.to_owned()).expect("an id");
-    service.rebuild(&id, request).await.expect("accepted");
+    service.rebuild(&id.into(), request).await.expect("accepted");
 }
 
 /// Permissions of a function's role, without those that Lambda itself uses for logs and traces.
@@ -196,7 +205,7 @@ impl HttpConnector for Recording {
         let needed: Vec<(String, String)> = match service {
             "WorkspacesService" => {
                 let resource = match operation {
-                    "RebuildWorkspaces" => FLEET,
+                    "RebuildWorkspaces" | "DescribeWorkspaceSnapshots" => FLEET,
                     _ => "*",
                 };
                 vec![(format!("workspaces:{operation}"), resource.to_owned())]

@@ -15,9 +15,9 @@ use rebuild_workspaces::aws_http;
 use rebuild_workspaces::config::Config;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::rebuild::Rebuild;
-use rebuild_workspaces::reconcile::{Reconciler, Timing};
+use rebuild_workspaces::reconcile::{Limits, Reconciler, Timing};
 use rebuild_workspaces::store::{Store, client_config};
-use rebuild_workspaces::workspace::WorkspaceId;
+use rebuild_workspaces::workspace::{Target, WorkspaceId};
 use time::{Duration, OffsetDateTime};
 use tokio::net::TcpListener;
 
@@ -56,7 +56,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let clock = || begin + Duration::minutes(minutes);
         let fleet = Simulated { rebuild_time: std::time::Duration::from_mins(20) };
         let timing = Timing::of_simulated(Duration::DAY);
-        let reconciler = Reconciler { store: store.clone(), fleet, clock, timing };
+        let limits = Limits { max_concurrent: OPEN, ..Limits::default() };
+        let reconciler = Reconciler { store: store.clone(), fleet, clock, timing, limits };
         let start = Instant::now();
         let pass = reconciler.follow().await?;
         let seconds = start.elapsed().as_secs_f64();
@@ -77,7 +78,7 @@ async fn fill(client: &Client, store: &Store, begin: OffsetDateTime) -> Result<(
     add_workspaces(client, &ids).await?;
     for id in ids {
         let id = WorkspaceId::try_from(id).map_err(|error| error.to_string())?;
-        store.accept(&id, &Rebuild::new(begin)).await?;
+        store.accept(&Target::from(id), &Rebuild::new(begin)).await?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use serde_with::skip_serializing_none;
 
 use crate::rebuild::{Rebuild, RebuildId, Status};
 use crate::timestamp::Timestamp;
-use crate::workspace::{Page, Properties, State, Workspace, WorkspaceId};
+use crate::workspace::{Page, Properties, Protection, State, Workspace, WorkspaceId};
 
 #[derive(Serialize)]
 pub(super) struct ErrorData<'a> {
@@ -33,6 +33,34 @@ impl<'a> RebuildsData<'a> {
             next_token: page.next_token.as_deref(),
         }
     }
+
+    /// The latest rebuild of each WorkSpace.
+    pub(super) fn of_workspaces(page: &'a Page<Workspace>) -> Self {
+        let latest = |workspace: &'a Workspace| {
+            let rebuild = workspace.rebuild.as_ref()?;
+            Some(RebuildData::new(&workspace.workspace_id, rebuild))
+        };
+        Self {
+            rebuilds: page.items.iter().filter_map(latest).collect(),
+            next_token: page.next_token.as_deref(),
+        }
+    }
+}
+
+#[skip_serializing_none]
+#[derive(Serialize)]
+pub(super) struct WorkspacesData<'a> {
+    workspaces: Vec<WorkspaceData<'a>>,
+    next_token: Option<&'a str>,
+}
+
+impl<'a> WorkspacesData<'a> {
+    pub(super) fn new(page: &'a Page<Workspace>) -> Self {
+        Self {
+            workspaces: page.items.iter().map(WorkspaceData::new).collect(),
+            next_token: page.next_token.as_deref(),
+        }
+    }
 }
 
 #[skip_serializing_none]
@@ -45,7 +73,9 @@ pub(super) struct RebuildData<'a> {
     started_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
     previous_state: Option<State>,
+    snapshot_at: Option<Timestamp>,
     requested_by: Option<&'a str>,
+    cancelled_by: Option<&'a str>,
     reason: Option<&'a str>,
     error: Option<ErrorData<'a>>,
 }
@@ -60,7 +90,9 @@ impl<'a> RebuildData<'a> {
             started_at: rebuild.started_at,
             ended_at: rebuild.ended_at,
             previous_state: rebuild.previous_state,
+            snapshot_at: rebuild.snapshot_at,
             requested_by: rebuild.requested_by.as_deref(),
+            cancelled_by: rebuild.cancelled_by.as_deref(),
             reason: rebuild.reason.as_deref(),
             error: rebuild.error_code.as_deref().map(|code| ErrorData {
                 code,
@@ -76,6 +108,7 @@ pub(super) struct WorkspaceData<'a> {
     workspace_id: &'a WorkspaceId,
     state: State,
     rebuildable: bool,
+    protection: Option<ProtectionData<'a>>,
     directory_id: Option<&'a str>,
     user_name: Option<&'a str>,
     ip_address: Option<&'a str>,
@@ -94,11 +127,12 @@ pub(super) struct WorkspaceData<'a> {
 
 impl<'a> WorkspaceData<'a> {
     pub(super) fn new(workspace: &'a Workspace) -> Self {
-        let Workspace { workspace_id, state, rebuild, description, .. } = workspace;
+        let Workspace { workspace_id, state, rebuild, protection, description, .. } = workspace;
         Self {
             workspace_id,
             state: *state,
             rebuildable: workspace.is_rebuildable(),
+            protection: protection.as_ref().map(ProtectionData::new),
             directory_id: description.directory_id.as_deref(),
             user_name: description.user_name.as_deref(),
             ip_address: description.ip_address.as_deref(),
@@ -116,6 +150,24 @@ impl<'a> WorkspaceData<'a> {
                 .as_ref()
                 .map(PropertiesData::new),
             rebuild: rebuild.as_ref().map(|rebuild| RebuildData::new(workspace_id, rebuild)),
+        }
+    }
+}
+
+#[skip_serializing_none]
+#[derive(Serialize)]
+struct ProtectionData<'a> {
+    protected_by: Option<&'a str>,
+    protected_at: Timestamp,
+    reason: Option<&'a str>,
+}
+
+impl<'a> ProtectionData<'a> {
+    fn new(protection: &'a Protection) -> Self {
+        Self {
+            protected_by: protection.protected_by.as_deref(),
+            protected_at: protection.protected_at,
+            reason: protection.reason.as_deref(),
         }
     }
 }

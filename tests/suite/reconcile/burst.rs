@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rebuild_workspaces::workspace::WorkspaceId;
 use time::Duration;
 
+use super::chance::Chance;
 use super::machine::Machine;
 use super::world::{PASS, World};
 
@@ -73,7 +74,7 @@ async fn three_thousand_rebuilds_of_mixed_length_end_truly() {
 #[tokio::test]
 async fn rebuilds_succeed_if_half_of_all_calls_are_throttled() {
     let world = World::new();
-    world.traffic(|traffic| traffic.is_throttled = true);
+    world.traffic(|traffic| traffic.throttling = Some(Chance::unseen()));
     let ids = burst(&world, 60, Machine::new()).await;
     let passes = drain(&world).await;
     check(&world, &ids);
@@ -93,8 +94,8 @@ async fn a_pass_both_hands_over_and_follows() {
     let pass = world.pass().await;
 
     assert!(!pass.is_complete, "{pass:?}");
-    assert!(pass.handed_over >= 50, "{pass:?}");
+    assert!(pass.handed_over >= 35, "{pass:?}");
     let is_seen = |id| world.rebuild(id).seen_rebuilding_at.is_some();
     assert!(running.iter().all(is_seen), "the pass followed all running rebuilds");
-    assert!(waiting.iter().filter(|id| world.rebuild(id).started_at.is_some()).count() >= 50);
+    assert!(waiting.iter().filter(|id| world.rebuild(id).started_at.is_some()).count() >= 35);
 }

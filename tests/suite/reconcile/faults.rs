@@ -34,6 +34,12 @@ async fn before(number: usize, scenario: &Scenario, world: &Arc<World>) -> Works
             machine.rebuild_by_others(now);
         }
     });
+    if scenario.is_cancelled {
+        world.cancel(&id).await.expect("it is cancelled");
+    }
+    if scenario.is_protected {
+        world.protect(&id, true).await;
+    }
     for pause in &PASSES[..number] {
         world.pass_time(*pause);
         world.pass().await;
@@ -47,6 +53,8 @@ struct Scenario {
     machine: Machine,
     is_gone_after: Option<Duration>,
     is_foreign: bool,
+    is_cancelled: bool,
+    is_protected: bool,
     /// The codes that it may end with.
     ends: &'static [&'static str],
 }
@@ -57,7 +65,15 @@ const UNKNOWN: [&str; 2] = ["HANDOVER_UNKNOWN", "NOT_OBSERVED"];
 impl Scenario {
     fn new(name: &'static str, ends: &'static [&'static str]) -> Self {
         let machine = Machine::new();
-        Self { name, machine, is_gone_after: None, is_foreign: false, ends }
+        Self {
+            name,
+            machine,
+            is_gone_after: None,
+            is_foreign: false,
+            is_cancelled: false,
+            is_protected: false,
+            ends,
+        }
     }
 
     /// Runs all points of the scenario until nothing is open, and checks the results.
@@ -182,5 +198,26 @@ async fn a_suspended_workspace_ends_in_invalid_state() {
 async fn a_workspace_that_stays_in_updating_ends_in_invalid_state() {
     let mut scenario = Scenario::new("the WorkSpace stays in UPDATING", &["INVALID_STATE"]);
     scenario.machine = Machine::in_state(State::Updating);
+    scenario.enumerate().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_rebuild_is_recorded_as_cancelled() {
+    let mut scenario = Scenario::new("a client cancels it", &["CANCELLED"]);
+    scenario.is_cancelled = true;
+    scenario.enumerate().await;
+}
+
+#[tokio::test]
+async fn a_rebuild_of_a_protected_workspace_ends_untouched() {
+    let mut scenario = Scenario::new("a client protects it", &["WORKSPACE_PROTECTED"]);
+    scenario.is_protected = true;
+    scenario.enumerate().await;
+}
+
+#[tokio::test]
+async fn a_rebuild_without_a_snapshot_ends_untouched() {
+    let mut scenario = Scenario::new("there is no snapshot", &["NO_SNAPSHOT"]);
+    scenario.machine.snapshot_at = None;
     scenario.enumerate().await;
 }

@@ -13,7 +13,7 @@ use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::fleet::{Fleet, HandOverError};
 use rebuild_workspaces::rebuild::Status;
-use rebuild_workspaces::reconcile::{Reconciler, Timing};
+use rebuild_workspaces::reconcile::{Limits, Reconciler, Timing};
 use rebuild_workspaces::workspace::{State, WorkspaceId};
 use serde_json::json;
 use time::OffsetDateTime;
@@ -27,6 +27,7 @@ fn amazon(endpoint: &str) -> Amazon {
         rebuild_time: Duration::ZERO,
         endpoint: Some(endpoint.to_owned()),
         deadline: time::Duration::DAY,
+        limits: Limits::default(),
     };
     Amazon::connect(&config, &fleet, aws_http::client(&config))
 }
@@ -43,13 +44,19 @@ async fn one_system_can_be_the_fleet_of_another() {
     let timing = Timing::of_simulated(time::Duration::DAY);
     let front_pass = async |minutes| {
         let (store, fleet) = (front.store.clone(), amazon(&back.api));
-        Reconciler { store, fleet, clock: at(minutes), timing }.follow().await.expect("a pass");
+        Reconciler { store, fleet, clock: at(minutes), timing, limits: Limits::default() }
+            .follow()
+            .await
+            .expect("a pass");
         front.store.workspace(&id).await.expect("an answer").expect("it is there")
     };
     let back_pass = async |minutes| {
         let fleet = Simulated { rebuild_time: Duration::from_mins(20) };
         let store = back.store.clone();
-        Reconciler { store, fleet, clock: at(minutes), timing }.follow().await.expect("a pass");
+        Reconciler { store, fleet, clock: at(minutes), timing, limits: Limits::default() }
+            .follow()
+            .await
+            .expect("a pass");
     };
 
     assert_eq!(front.send(&Ask::rebuild(id.as_str())).await.status, 202);
@@ -74,9 +81,9 @@ async fn sync_copies_the_fleet_into_the_table() {
     front.put("workspaces", json!({ "WorkspaceId": "ws-available0001", "State": "ERROR" })).await;
     let (store, fleet) = (front.store.clone(), amazon(&back.api));
     let (clock, timing) = (OffsetDateTime::now_utc, Timing::of_amazon(time::Duration::DAY));
-    let pass = Reconciler { store, fleet, clock, timing }.sync().await;
+    let pass = Reconciler { store, fleet, clock, timing, limits: Limits::default() }.sync().await;
     let pass = pass.expect("a pass");
-    assert_eq!((pass.listed, pass.changed, pass.gone, pass.is_complete), (17, 1, 1, true));
+    assert_eq!((pass.listed, pass.changed, pass.gone, pass.is_complete), (20, 1, 1, true));
     let now = front.store.workspace(&id("ws-available0001")).await.expect("an answer");
     assert_eq!(now, before);
     assert_eq!(front.item("ws-left00001").await["State"], "TERMINATED");

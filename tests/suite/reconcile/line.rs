@@ -51,7 +51,10 @@ pub struct Line {
 struct LineState {
     calls: Vec<&'static str>,
     fault: Option<(usize, Fault)>,
+    /// Makes calls fail.
     chance: Option<Chance>,
+    /// Lets others go first.
+    pace: Option<Chance>,
     faults: usize,
     turn: Option<Turn>,
     waker: Option<Waker>,
@@ -82,8 +85,14 @@ impl Line {
     }
 
     /// Makes calls fail, and lets others go first, by chance.
-    pub fn be_random(&self, chance: Chance) {
+    pub fn be_random(&self, mut chance: Chance) {
+        self.be_slow(chance.fork());
         self.with(|line| line.chance = Some(chance));
+    }
+
+    /// Lets others go first, by chance.
+    pub fn be_slow(&self, pace: Chance) {
+        self.with(|line| line.pace = Some(pace));
     }
 
     /// The calls so far.
@@ -161,7 +170,7 @@ impl Line {
     /// Makes a call with the effect `act`, unless a fault prevents it. `None` means no answer.
     pub async fn carry<T>(&self, name: &'static str, act: impl Fn() -> T) -> Option<T> {
         self.turn(name).await;
-        while self.with(|line| line.chance.as_mut().is_some_and(|chance| chance.one_in(2))) {
+        while self.with(|line| line.pace.as_mut().is_some_and(|pace| pace.one_in(2))) {
             tokio::task::yield_now().await;
         }
         match self.next_fault(name) {

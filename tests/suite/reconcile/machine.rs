@@ -26,6 +26,8 @@ pub struct Machine {
     pub says: VecDeque<Option<State>>,
     /// The states that it shows outside rebuilds, each since when.
     pub states: Vec<(OffsetDateTime, State)>,
+    /// The newest snapshot of its user volume.
+    pub snapshot_at: Option<Timestamp>,
     /// When it leaves the fleet.
     pub gone_at: Option<OffsetDateTime>,
     /// The rebuilds that really happened.
@@ -87,6 +89,7 @@ impl Machine {
             answers: VecDeque::new(),
             says: VecDeque::new(),
             states: vec![(OffsetDateTime::UNIX_EPOCH, state)],
+            snapshot_at: Some((OffsetDateTime::UNIX_EPOCH + Duration::days(19_999)).into()),
             gone_at: None,
             wipes: Vec::new(),
             calls: Vec::new(),

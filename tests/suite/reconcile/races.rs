@@ -25,6 +25,10 @@ use super::world::{Snapshot, World};
 enum Event {
     /// A client requests a rebuild.
     Accept,
+    /// A client cancels the rebuild, if it still can.
+    Cancel,
+    /// A client protects the WorkSpace.
+    Protect,
     /// Somebody else starts a rebuild, unless one shows.
     ByOthers,
     /// From now on, the fleet shows REBUILDING without delay.
@@ -39,6 +43,8 @@ impl Event {
     fn name(self) -> &'static str {
         match self {
             Self::Accept => "accept",
+            Self::Cancel => "cancel",
+            Self::Protect => "protect",
             Self::ByOthers | Self::Shown | Self::Becomes(_) => "fleet changes",
             Self::Time(_) => "time passes",
         }
@@ -48,6 +54,8 @@ impl Event {
     async fn happen(self, world: &Arc<World>, id: &WorkspaceId) -> usize {
         match self {
             Self::Accept => return usize::from(world.accept(id).await),
+            Self::Cancel => drop(world.cancel(id).await),
+            Self::Protect => world.protect(id, true).await,
             Self::ByOthers => world.machine(id, |machine, now| {
                 if machine.shows(now) != Some(State::Rebuilding) {
                     machine.rebuild_by_others(now);
@@ -77,9 +85,10 @@ fn touches(call: &str) -> (&'static [&'static str], &'static [&'static str]) {
     match call {
         "read index" | "read items" => (&["item"], &[]),
         "read records" => (&["history"], &[]),
-        "write item" | "accept" => (&[], &["item"]),
+        "write item" | "accept" | "protect" => (&[], &["item"]),
+        "cancel" => (&["history"], &["item"]),
         "write record" => (&[], &["history"]),
-        "ask fleet" => (&["fleet"], &[]),
+        "ask fleet" | "ask snapshots" => (&["fleet"], &[]),
         // The fake fleet reads the id of the rebuild from the item.
         "hand over" => (&["item"], &["fleet"]),
         "fleet changes" => (&[], &["fleet"]),
@@ -217,8 +226,8 @@ async fn begin(world: &Arc<World>, machine: Machine, passes: &[(i64, Option<usiz
 }
 
 /// The position of the hand-over among the calls of a pass. Before it come five reads of the index,
-/// one of the items, a look, a read of the records and the claim.
-const HAND_OVER: usize = 10;
+/// one of the items, a look, a read of the records, one of the snapshots and the claim.
+const HAND_OVER: usize = 11;
 /// The positions of the writes of a pass that ends a rebuild: the record and the release.
 const ENDING: [usize; 2] = [10, 11];
 
@@ -285,6 +294,21 @@ async fn two_passes_hand_over_while_the_state_changes() {
     let world = World::new();
     let begins = [begin(&world, Machine::new(), &[]).await];
     races("its state changes", &world, &begins, &[Event::Becomes(State::Suspended)]).await;
+}
+
+#[tokio::test]
+async fn two_passes_hand_over_while_a_client_cancels() {
+    let world = World::new();
+    let machine = Machine { answers: [Answer::Throttles].into(), ..Machine::new() };
+    let begins = [begin(&world, machine, &[]).await];
+    races("a client cancels it", &world, &begins, &[Event::Cancel]).await;
+}
+
+#[tokio::test]
+async fn two_passes_hand_over_while_a_client_protects() {
+    let world = World::new();
+    let begins = [begin(&world, Machine::new(), &[]).await];
+    races("a client protects it", &world, &begins, &[Event::Protect]).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rebuild_workspaces::error::CancelError;
+use rebuild_workspaces::rebuild::{IdempotencyKey, Rebuild, RebuildId, Status};
+use rebuild_workspaces::timestamp::Timestamp;
 use rebuild_workspaces::workspace::{State, WorkspaceId};
 use serde_json::Value;
 use time::Duration;
@@ -13,12 +16,20 @@ use super::machine::{Answer, Machine};
 use super::world::{World, until_death};
 
 const WORKSPACES: usize = 100;
+/// How many rebuilds may run at the same time.
+const CAP: usize = 30;
 
-/// A WorkSpace, the number of its accepted rebuilds, and its item while a rebuild was requested.
+/// A WorkSpace, and what its clients know.
 struct Subject {
     id: WorkspaceId,
+    /// The number of its accepted rebuilds.
     accepted: usize,
+    /// Its item while a rebuild was requested.
     requested: Option<Value>,
+    /// Each key, and the rebuild that it was last used for.
+    keys: BTreeMap<String, RebuildId>,
+    /// The answers to cancellations.
+    cancelled: Vec<(RebuildId, bool)>,
 }
 
 fn machine(chance: &mut Chance) -> Machine {
@@ -33,16 +44,44 @@ fn machine(chance: &mut Chance) -> Machine {
         lag,
         outcome: *chance.pick(&outcomes),
         on_the_way: chance.one_in(4).then_some(State::Unhealthy),
+        snapshot_at: Machine::new().snapshot_at.filter(|_| !chance.one_in(20)),
         ..Machine::new()
     }
 }
 
-/// Something happens to a WorkSpace, or not.
-async fn happen(world: &Arc<World>, subject: &mut Subject, chance: &mut Chance) {
-    use State::{Available, Maintenance, Rebooting, Starting, Suspended, Unhealthy};
+/// A client requests a rebuild, with a new key or an old one. Returns whether a new one was accepted.
+async fn request(world: &Arc<World>, subject: &mut Subject, chance: &mut Chance) -> bool {
     let id = &subject.id;
-    let is_open = world.item(id).get("OpenRebuild").is_some();
-    if !is_open && chance.one_in(8) && world.accept(id).await {
+    let new_key = format!("k{}", subject.keys.len());
+    let old_keys: Vec<_> = subject.keys.keys().cloned().collect();
+    let is_repeat = !old_keys.is_empty() && chance.one_in(3);
+    let key = if is_repeat { chance.pick(&old_keys).clone() } else { new_key };
+    let new = world.new_rebuild();
+    // Parameters that depend on the key, so that a repeat has the same.
+    let hours = [None, None, None, Some(1), Some(24), Some(240)];
+    let rebuild = Rebuild {
+        idempotency_key: IdempotencyKey::from_client(&key).expect("a key"),
+        maximum_snapshot_age_hours: hours[key.bytes().map(usize::from).sum::<usize>() % 6],
+        ..new
+    };
+    let Ok(accepted) = world.request(id, rebuild).await else { return false };
+    let earlier = subject.keys.insert(key, accepted.rebuild_id);
+    if accepted.is_replay {
+        assert_eq!(earlier, Some(accepted.rebuild_id), "the answer to another key");
+    } else if let Some(earlier) = earlier {
+        let record = world.records(id).into_iter().find(|record| record.id == earlier);
+        let ended_at = record.and_then(|record| record.ended_at).expect("it has ended");
+        let since = Timestamp::from(world.now()).since(ended_at);
+        assert!(since >= Duration::DAY, "a key was forgotten after {since}");
+    }
+    !accepted.is_replay
+}
+
+/// Something happens to a WorkSpace, or not.
+async fn happen(world: &Arc<World>, subject: &mut Subject, is_open: bool, chance: &mut Chance) {
+    use State::{Available, Maintenance, Rebooting, Starting, Suspended, Unhealthy};
+    let id = &subject.id.clone();
+    if chance.one_in(if is_open { 80 } else { 8 }) && request(world, subject, chance).await {
         subject.accepted += 1;
         subject.requested = Some(world.item(id));
         let answers = [
@@ -56,6 +95,21 @@ async fn happen(world: &Arc<World>, subject: &mut Subject, chance: &mut Chance) 
         ];
         let answer = *chance.pick(&answers);
         world.machine(id, |machine, _| machine.answers = [answer].into());
+    }
+    if is_open && chance.one_in(30) {
+        let rebuild_id = world.rebuild(id).id;
+        let is_cancelled = match world.cancel(id).await {
+            Ok(rebuild) => rebuild.status == Status::Cancelled,
+            Err(CancelError::NotCancellable { .. }) => false,
+            Err(error) => panic!("{error}"),
+        };
+        // In a table that was just restored, the item contradicts the record.
+        if world.records(id).iter().all(|record| record.id != rebuild_id) {
+            subject.cancelled.push((rebuild_id, is_cancelled));
+        }
+    }
+    if chance.one_in(150) {
+        world.protect(id, world.item(id).get("Protection").is_none()).await;
     }
     if chance.one_in(300) {
         world.machine(id, Machine::rebuild_by_others);
@@ -82,25 +136,38 @@ async fn happen(world: &Arc<World>, subject: &mut Subject, chance: &mut Chance) 
     }
 }
 
+/// How many rebuilds count as running.
+fn running(world: &World) -> usize {
+    let queues = world.queues();
+    queues.values().filter(|queue| ["HANDED_OVER", "REBUILDING"].contains(&&***queue)).count()
+}
+
 #[tokio::test]
 async fn a_hostile_fleet_makes_no_record_false() {
     let rebuilds =
         std::env::var("SOAK_REBUILDS").map_or(2000, |rebuilds| rebuilds.parse().expect("a number"));
     let mut chance = Chance::unseen();
     let world = World::new();
-    world.traffic(|traffic| traffic.hostility = Some(chance.fork()));
+    world.traffic(|traffic| {
+        traffic.hostility = Some(chance.fork());
+        traffic.limits.max_concurrent = CAP;
+    });
     let mut subjects = Vec::new();
     let (mut accepted, mut faults, mut passes, mut ended) = (0, 0, 0, Vec::new());
-    // Each rebuild meets five faults on average.
+    let mut most_running = 0;
     while accepted < rebuilds || faults < 5 * rebuilds {
         subjects.resize_with(WORKSPACES, || Subject {
             id: world.add(machine(&mut chance)),
             accepted: 0,
             requested: None,
+            keys: BTreeMap::new(),
+            cancelled: Vec::new(),
         });
+        let open = world.queues();
         for subject in &mut subjects {
             let before = subject.accepted;
-            happen(&world, subject, &mut chance).await;
+            let is_open = open.contains_key(subject.id.as_str());
+            happen(&world, subject, is_open, &mut chance).await;
             accepted += subject.accepted - before;
         }
         // WorkSpaces that have left the fleet make room for others.
@@ -120,11 +187,18 @@ async fn a_hostile_fleet_makes_no_record_false() {
         let ((first, first_line), (second, second_line)) = (world.process(0), world.process(1));
         first_line.be_random(chance.fork());
         second_line.be_random(chance.fork());
+        let ran_before = running(&world);
+        let is_alone = chance.one_in(2);
         tokio::join!(until_death(&first_line, first.follow()), async {
-            if chance.one_in(2) {
+            if !is_alone {
                 until_death(&second_line, second.follow()).await;
             }
         });
+        // Each of two passes may hand over as many as were free when they began.
+        let free = CAP.saturating_sub(ran_before) * if is_alone { 1 } else { 2 };
+        let run = running(&world);
+        assert!(run <= ran_before + free, "{run} run, {ran_before} before, alone: {is_alone}");
+        most_running = most_running.max(run);
         faults += first_line.faults() + second_line.faults();
         passes += 1;
         if passes % 15 == 0 {
@@ -135,15 +209,23 @@ async fn a_hostile_fleet_makes_no_record_false() {
         traffic.hostility = None;
         traffic.wrong_answers
     });
+    world.traffic(|traffic| traffic.limits.max_concurrent = usize::MAX);
     world.until_quiet().await;
     let mut ends = BTreeMap::new();
     for subject in subjects.iter().chain(&ended).filter(|subject| subject.accepted > 0) {
+        let records = world.records(&subject.id);
+        for (rebuild_id, is_cancelled) in &subject.cancelled {
+            let record = records.iter().find(|record| record.id == *rebuild_id);
+            let status = record.expect("a record").status;
+            assert_eq!(status == Status::Cancelled, *is_cancelled, "{record:?}");
+        }
         for end in world.check(&subject.id, subject.accepted) {
             *ends.entry(end).or_insert(0) += 1;
         }
     }
     println!(
         "soak: {accepted} rebuilds, {passes} passes, {faults} calls that failed, \
-         {wrong_answers} wrong answers about a WorkSpace, ends: {ends:?}"
+         {wrong_answers} wrong answers about a WorkSpace, at most {most_running} at once, \
+         ends: {ends:?}"
     );
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rebuild_workspaces::error::{Cause, Fault};
 use rebuild_workspaces::fleet::{Fleet, HandOverError, Listed};
 use rebuild_workspaces::rebuild::FleetMode;
-use rebuild_workspaces::reconcile::{Reconciler, Synced, Timing};
+use rebuild_workspaces::reconcile::{Limits, Reconciler, Synced, Timing};
 use rebuild_workspaces::timestamp::Timestamp;
 use rebuild_workspaces::workspace::{Description, State, Workspace, WorkspaceId};
 use time::Duration;
@@ -39,6 +39,14 @@ impl Fleet for Listing {
         Ok(known.map(|id| (id, State::Available)).collect())
     }
 
+    async fn newest_snapshot(
+        &self,
+        _: &Workspace,
+        _: Timestamp,
+    ) -> Result<Option<Timestamp>, Cause> {
+        panic!("sync rebuilds nothing")
+    }
+
     async fn rebuild(&self, _: &WorkspaceId) -> Result<(), HandOverError> {
         panic!("sync rebuilds nothing")
     }
@@ -61,7 +69,15 @@ impl Listing {
     async fn sync(self) -> Result<Synced, Fault> {
         let world = Arc::clone(&self.world);
         let store = world.process(0).0.store;
-        Reconciler { store, clock: || world.now(), fleet: self, timing: timing() }.sync().await
+        Reconciler {
+            store,
+            clock: || world.now(),
+            fleet: self,
+            timing: timing(),
+            limits: Limits::default(),
+        }
+        .sync()
+        .await
     }
 }
 
@@ -152,7 +168,10 @@ async fn an_incomplete_or_empty_listing_removes_nothing() {
         world.pass_time(Duration::minutes(14));
         world.now()
     };
-    let pass = Reconciler { store, clock, fleet, timing: timing() }.sync().await.expect("a pass");
+    let pass = Reconciler { store, clock, fleet, timing: timing(), limits: Limits::default() }
+        .sync()
+        .await
+        .expect("a pass");
     assert!(!pass.is_complete, "{pass:?}");
     assert_eq!(world.item(&elsewhere)["State"]["S"], "AVAILABLE");
 }

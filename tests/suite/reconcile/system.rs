@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use rebuild_workspaces::fleet::simulated::Simulated;
-use rebuild_workspaces::reconcile::{Reconciler, Timing};
+use rebuild_workspaces::reconcile::{Limits, Reconciler, Timing};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -22,7 +22,8 @@ async fn follow(system: &System, location: &str, id: &str) -> Vec<(Value, Value)
     let clock = || OffsetDateTime::now_utc() + time::Duration::minutes(minutes.get());
     let fleet = Simulated { rebuild_time: REBUILD_TIME };
     let timing = Timing::of_simulated(time::Duration::DAY);
-    let reconciler = Reconciler { store: system.store.clone(), fleet, clock, timing };
+    let reconciler =
+        Reconciler { store: system.store.clone(), fleet, clock, timing, limits: Limits::default() };
     let mut stages = vec![];
     for minute in [None, Some(0), Some(1), Some(19), Some(21), Some(22)] {
         if let Some(minute) = minute {
@@ -98,7 +99,8 @@ async fn a_pass_out_of_time_reads_nothing_more() {
         _ => begin + timing.pass,
     };
     let fleet = Simulated { rebuild_time: REBUILD_TIME };
-    let reconciler = Reconciler { store: system.store.clone(), fleet, clock, timing };
+    let reconciler =
+        Reconciler { store: system.store.clone(), fleet, clock, timing, limits: Limits::default() };
 
     let pass = reconciler.follow().await.expect("a pass");
 

@@ -1,10 +1,10 @@
 //! The next step for every state of the WorkSpace at every stage of a rebuild: the table of the
 //! design, row by row.
 
-use rebuild_workspaces::rebuild::{Class, FleetMode, Rebuild, Sight, Stage, Status};
+use rebuild_workspaces::rebuild::{Class, FleetMode, Keys, Rebuild, Sight, Stage, Status};
 use rebuild_workspaces::reconcile::{Look, Step, Timing, next_step};
 use rebuild_workspaces::timestamp::Timestamp;
-use rebuild_workspaces::workspace::State;
+use rebuild_workspaces::workspace::{Description, Protection, State, Workspace, WorkspaceId};
 use strum::VariantArray;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -132,6 +132,31 @@ fn timing() -> Timing {
     Timing::of_amazon(Duration::DAY)
 }
 
+/// The next step of a WorkSpace's open rebuild.
+fn step(
+    rebuild: Rebuild,
+    mode: FleetMode,
+    look: Option<Look>,
+    now: Timestamp,
+    timing: &Timing,
+) -> Step {
+    next_step(&workspace(rebuild), mode, look, now, timing)
+}
+
+fn workspace(rebuild: Rebuild) -> Workspace {
+    Workspace {
+        workspace_id: WorkspaceId::try_from("ws-available0001".to_owned()).expect("an id"),
+        state: State::Rebuilding,
+        rebuild: Some(rebuild),
+        has_open_rebuild: true,
+        keys: Keys::default(),
+        protection: None,
+        has_left_fleet: false,
+        last_simulated_snapshot_at: None,
+        description: Description::default(),
+    }
+}
+
 #[test]
 fn each_state_has_its_step_at_each_stage() {
     for state in State::VARIANTS.iter().copied().map(Some).chain([None]) {
@@ -152,7 +177,7 @@ fn each_state_has_its_step_at_each_stage() {
                 };
                 let rebuild = Rebuild { sight, ..at(stage, begin()) };
                 let look = Some(Look { state, at: now });
-                let (word, end) = word(next_step(&rebuild, MODE, look, now, &timing()));
+                let (word, end) = word(step(rebuild.clone(), MODE, look, now, &timing()));
                 let context = format!("{state:?}, {stage:?}, {age} s, {noted:?}");
                 assert_eq!(word, expected(stage, state, age, noted), "{context}");
                 let stored = match (word.as_str(), state) {
@@ -173,7 +198,7 @@ fn a_note_says_since_when() {
     let (begin, later) = (Timestamp::from(begin()), Timestamp::from(begin() + Duration::MINUTE));
     let look = |state, at| Some(Look { state: Some(state), at });
     let next =
-        |rebuild: &Rebuild, state, at| next_step(rebuild, MODE, look(state, at), at, &timing());
+        |rebuild: &Rebuild, state, at| step(rebuild.clone(), MODE, look(state, at), at, &timing());
     let stuck = Sight { shown: Class::Stuck, since: begin };
     assert_eq!(next(&rebuild, State::Suspended, begin), Step::Note(Some(stuck)));
     let rebuild = Rebuild { sight: Some(stuck), ..rebuild };
@@ -192,8 +217,8 @@ fn a_consistent_fleet_decides_at_the_first_look() {
         (Stage::Seen { since: now }, State::Available, "SUCCEEDED"),
         (Stage::Seen { since: now }, State::Error, "REBUILD_FAILED"),
     ] {
-        let step = next_step(&at(stage, begin()), MODE, look(state), now, &timing);
-        assert_eq!(word(step).0, expected, "{state}");
+        let next = step(at(stage, begin()), MODE, look(state), now, &timing);
+        assert_eq!(word(next).0, expected, "{state}");
     }
 }
 
@@ -202,7 +227,13 @@ fn some_steps_need_no_look() {
     let all = stages(begin().into()).into_iter().chain([Stage::Ended, Stage::Newer]);
     let modes = [None, Some(MODE), Some(FleetMode::Simulated)];
     for (stage, mode) in all.flat_map(|stage| modes.map(|mode| (stage, mode))) {
-        for (age, is_old) in [(-60, false), (86_399, false), (86_400, true)] {
+        for (age, is_old, is_protected) in [
+            (-60, false, false),
+            (86_399, false, false),
+            (86_399, false, true),
+            (86_400, true, false),
+            (86_400, true, true),
+        ] {
             let now = Timestamp::from(begin() + Duration::seconds(age));
             let rebuild = Rebuild { fleet_mode: mode, ..at(stage, begin()) };
             let is_ours = mode != Some(FleetMode::Simulated);
@@ -211,11 +242,19 @@ fn some_steps_need_no_look() {
                 Stage::Newer => ("wait", None),
                 Stage::Requested if !is_ours => ("FLEET_CHANGED", Some(State::Unhealthy)),
                 Stage::Requested if is_old => ("EXPIRED", Some(State::Unhealthy)),
+                Stage::Requested if is_protected => ("WORKSPACE_PROTECTED", Some(State::Unhealthy)),
                 _ if !is_ours => ("FLEET_CHANGED", Some(State::Rebuilding)),
                 _ => ("look", None),
             };
-            let (word, state) = word(next_step(&rebuild, MODE, None, now, &timing()));
-            assert_eq!((word.as_str(), state), expected, "{stage:?}, {mode:?}, {age} s");
+            let mut workspace = workspace(rebuild);
+            workspace.protection = is_protected.then_some(Protection {
+                protected_by: None,
+                protected_at: now,
+                reason: None,
+            });
+            let (word, state) = word(next_step(&workspace, MODE, None, now, &timing()));
+            let context = format!("{stage:?}, {mode:?}, {age} s, protected: {is_protected}");
+            assert_eq!((word.as_str(), state), expected, "{context}");
         }
     }
 }

@@ -57,6 +57,18 @@ pub fn check(record: &Rebuild, machine: &Machine) -> String {
             record.seen_rebuilding_at.is_some() && ended.next().is_some() && showed(Class::Ill)
         }
         (Status::Failed, "WORKSPACE_GONE") => machine.is_gone_by(ended_at),
+        (Status::Cancelled, _) | (Status::Failed, "WORKSPACE_PROTECTED" | "EXPIRED") => {
+            own.is_none() && record.claimed_at.is_none()
+        }
+        (Status::Failed, "NO_SNAPSHOT") => {
+            own.is_none() && record.claimed_at.is_none() && machine.snapshot_at.is_none()
+        }
+        (Status::Failed, "SNAPSHOT_TOO_OLD") => {
+            let hours = record.maximum_snapshot_age_hours.map(i64::from);
+            let age = machine.snapshot_at.map(|snapshot_at| ended_at.since(snapshot_at));
+            let is_old = hours.zip(age).is_none_or(|(hours, age)| age > Duration::hours(hours));
+            own.is_none() && record.claimed_at.is_none() && is_old
+        }
         // Not handed over, or refused.
         (Status::Failed, _) => own.is_none() && record.started_at.is_none(),
         (Status::Unknown, "HANDOVER_UNKNOWN") => {
@@ -71,6 +83,8 @@ pub fn check(record: &Rebuild, machine: &Machine) -> String {
         (Status::Unknown, "FLEET_CHANGED") => record.claimed_at.is_some(),
         (Status::Unknown | Status::Requested | Status::Started | Status::Newer, _) => false,
     };
+    let is_snapshot_true = own.is_none() || record.snapshot_at == machine.snapshot_at;
+    assert!(is_snapshot_true, "the user's files went back to something else: {}", context());
     assert!(is_true, "the record contradicts the fleet: {}", context());
     code
 }

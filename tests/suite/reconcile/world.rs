@@ -12,13 +12,13 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use dynoxide::Database;
 use local::dynamodb;
-use rebuild_workspaces::error::Cause;
+use rebuild_workspaces::error::{CancelError, Cause, RebuildError};
 use rebuild_workspaces::fleet::{Fleet, HandOverError, IDS_PER_CALL, Listed};
-use rebuild_workspaces::rebuild::{FleetMode, Rebuild};
-use rebuild_workspaces::reconcile::{Followed, Reconciler, Timing};
+use rebuild_workspaces::rebuild::{Accepted, FleetMode, Rebuild};
+use rebuild_workspaces::reconcile::{Followed, Limits, Reconciler, Timing};
 use rebuild_workspaces::store::{Store, client_config};
 use rebuild_workspaces::timestamp::Timestamp;
-use rebuild_workspaces::workspace::{Description, State, Workspace, WorkspaceId};
+use rebuild_workspaces::workspace::{Description, Protection, State, Workspace, WorkspaceId};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
@@ -45,15 +45,16 @@ pub struct World {
 pub struct Traffic {
     /// It accepts 2 calls a second, with bursts of 5; a call that has to wait moves the clock.
     pub is_paced: bool,
-    /// It throttles half of all calls.
-    pub is_throttled: bool,
+    /// If set, it throttles half of all calls.
+    pub throttling: Option<Chance>,
     /// How long a hand-over takes; it moves the clock.
     pub hand_over_time: Duration,
     /// If set, answers to looks are up to two minutes old, and leave one id in 100 out.
     pub hostility: Option<Chance>,
+    /// What each pass may do.
+    pub limits: Limits,
     /// How many answers about a WorkSpace were wrong.
     pub wrong_answers: usize,
-    calls: usize,
     free_at: Option<OffsetDateTime>,
 }
 
@@ -93,6 +94,21 @@ impl Fleet for FakeFleet {
             Ok(ids.filter_map(|id| Some((id.clone(), self.world.look(id)?))).collect())
         };
         let answer = self.line.carry("ask fleet", say).await;
+        answer.unwrap_or_else(|| Err("no answer".into()))
+    }
+
+    async fn newest_snapshot(
+        &self,
+        workspace: &Workspace,
+        _: Timestamp,
+    ) -> Result<Option<Timestamp>, Cause> {
+        let say = || {
+            if self.world.is_throttled() {
+                return Err("throttled".into());
+            }
+            Ok(self.world.machine(&workspace.workspace_id, |machine, _| machine.snapshot_at))
+        };
+        let answer = self.line.carry("ask snapshots", say).await;
         answer.unwrap_or_else(|| Err("no answer".into()))
     }
 
@@ -140,7 +156,10 @@ impl World {
         Arc::new(Self {
             accepting: process(Arc::default()).0,
             parked: Mutex::default(),
-            traffic: Mutex::default(),
+            traffic: Mutex::new(Traffic {
+                limits: Limits { max_concurrent: usize::MAX, ..Limits::default() },
+                ..Traffic::default()
+            }),
             processes: [process(Arc::default()), process(Arc::default())],
             database,
             now: Mutex::new(OffsetDateTime::UNIX_EPOCH + Duration::days(20_000)),
@@ -183,7 +202,6 @@ impl World {
     /// Counts a call to the fleet; returns whether the fleet throttles it.
     fn is_throttled(&self) -> bool {
         let mut traffic = self.traffic.lock().expect("unpoisoned");
-        traffic.calls += 1;
         if traffic.is_paced {
             const INTERVAL: Duration = Duration::milliseconds(500);
             let mut now = self.now.lock().expect("unpoisoned");
@@ -191,8 +209,7 @@ impl World {
             traffic.free_at = Some(free_at);
             *now = (*now).max(free_at - 5 * INTERVAL);
         }
-        // Half of them, in an order without a period (Thue-Morse), so that no pass falls into step.
-        traffic.is_throttled && traffic.calls.count_ones().is_multiple_of(2)
+        traffic.throttling.as_mut().is_some_and(|chance| chance.one_in(2))
     }
 
     /// Moves the clock.
@@ -235,7 +252,15 @@ impl World {
     }
 
     pub fn put_item(&self, item: &Value) {
-        let put = json!({ "TableName": "workspaces", "Item": item });
+        self.put_into("workspaces", item);
+    }
+
+    pub fn put_record(&self, record: &Value) {
+        self.put_into("rebuilds", record);
+    }
+
+    fn put_into(&self, table: &str, item: &Value) {
+        let put = json!({ "TableName": table, "Item": item });
         self.database.put_item(serde_json::from_value(put).expect("a put")).expect("it is put");
     }
 
@@ -298,10 +323,40 @@ impl World {
 
     /// Requests a rebuild, as a client would; returns whether it was accepted.
     pub async fn accept(&self, id: &WorkspaceId) -> bool {
-        self.accepting.accept(id, &self.request()).await.is_ok()
+        self.request(id, self.new_rebuild()).await.is_ok()
     }
 
-    fn request(&self) -> Rebuild {
+    /// Requests this rebuild, as a client would.
+    pub async fn request(
+        &self,
+        id: &WorkspaceId,
+        rebuild: Rebuild,
+    ) -> Result<Accepted, RebuildError> {
+        self.accepting.accept(&id.clone().into(), &rebuild).await
+    }
+
+    /// Cancels the current rebuild of a WorkSpace, as a client would.
+    pub async fn cancel(&self, id: &WorkspaceId) -> Result<Rebuild, CancelError> {
+        let (target, rebuild_id) = (id.clone().into(), self.rebuild(id).id);
+        self.accepting.cancel(&target, rebuild_id, None, self.now().into()).await
+    }
+
+    /// Protects a WorkSpace against rebuilds, or ends its protection, as a client would.
+    pub async fn protect(&self, id: &WorkspaceId, is_protected: bool) {
+        // A request lands only after older ones.
+        self.pass_time(Duration::MICROSECOND);
+        let (target, now) = (id.clone().into(), self.now());
+        let protection = Protection { protected_by: None, protected_at: now.into(), reason: None };
+        let result = if is_protected {
+            self.accepting.protect(&target, &protection, now).await
+        } else {
+            self.accepting.unprotect(&target, None, now).await
+        };
+        result.expect("an answer");
+    }
+
+    /// A rebuild to request.
+    pub fn new_rebuild(&self) -> Rebuild {
         // Ids are ordered by milliseconds.
         let number = self.next_number() % 1000;
         let new = Rebuild::new(self.now() + Duration::milliseconds(number.into()));
@@ -318,6 +373,7 @@ impl World {
             fleet: FakeFleet { world: Arc::clone(self), line: Arc::clone(&line) },
             clock: Box::new(move || world.now()) as Box<_>,
             timing: Timing::of_amazon(Duration::DAY),
+            limits: self.traffic(|traffic| traffic.limits),
         };
         (process, line)
     }
@@ -360,6 +416,17 @@ impl World {
             json!({ "TableName": "workspaces", "Key": { "WorkspaceId": { "S": id.as_str() } } });
         let output = self.database.get_item(serde_json::from_value(get).expect("a get"));
         serde_json::to_value(output.expect("an answer")).expect("JSON")["Item"].take()
+    }
+
+    /// The queues of the open rebuilds.
+    pub fn queues(&self) -> HashMap<String, String> {
+        let scan = json!({ "TableName": "workspaces", "IndexName": "OpenRebuilds" });
+        let output = self.database.scan(serde_json::from_value(scan).expect("a scan"));
+        let output = serde_json::to_value(output.expect("an answer")).expect("JSON");
+        assert_eq!(output.get("LastEvaluatedKey"), None, "one page");
+        let items = output["Items"].as_array().into_iter().flatten();
+        let text = |item: &Value, name| item[name]["S"].as_str().expect("a text").to_owned();
+        items.map(|item| (text(item, "WorkspaceId"), text(item, "OpenRebuild"))).collect()
     }
 
     /// The current or last rebuild of a WorkSpace.
@@ -429,10 +496,13 @@ fn from_attributes(attributes: &Value, previous_state: Option<&Value>) -> Rebuil
     serde_json::from_value(plain.into()).expect("a rebuild")
 }
 
-/// A string or a map of strings.
+/// A string, a whole number, or a map of them.
 fn plain(value: &Value) -> Value {
-    match value["M"].as_object() {
-        Some(map) => map.iter().map(|(name, value)| (name.clone(), plain(value))).collect(),
+    if let Some(map) = value["M"].as_object() {
+        return map.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
+    }
+    match value["N"].as_str() {
+        Some(number) => number.parse::<u64>().expect("a whole number").into(),
         None => value["S"].clone(),
     }
 }

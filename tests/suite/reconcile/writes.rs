@@ -2,7 +2,7 @@
 //! One row for each condition of each write.
 
 use rebuild_workspaces::error::Fault;
-use rebuild_workspaces::rebuild::{Class, End, Outcome, Rebuild, Sight, Status};
+use rebuild_workspaces::rebuild::{Class, End, Keys, Outcome, Rebuild, Sight, Status};
 use rebuild_workspaces::store::Store;
 use rebuild_workspaces::timestamp::Timestamp;
 use rebuild_workspaces::workspace::{State, WorkspaceId};
@@ -13,6 +13,7 @@ use super::world::World;
 
 #[derive(Clone, Copy, Debug)]
 enum Write {
+    Cancel,
     Claim,
     Unclaim,
     Start,
@@ -35,15 +36,16 @@ impl Write {
         let end = End { outcome: Outcome::Succeeded, state: State::Available };
         let sight = Sight { shown: Class::Gone, since: now };
         match self {
-            Self::Claim => Ok(store.claim(id, read, now).await?.is_some()),
+            Self::Cancel => Ok(store.cancel(&id.clone().into(), read.id, None, now).await.is_ok()),
+            Self::Claim => Ok(store.claim(id, read, now, now).await?.is_some()),
             Self::Unclaim => store.unclaim(id, read).await,
             Self::Start => store.start(id, read, now).await,
             Self::See => store.see(id, read, now).await,
             Self::Note => store.note(id, read, Some(sight)).await,
             Self::Clear => store.note(id, read, None).await,
             Self::End => Ok(store.end(id, read, &end, now).await?.is_some()),
-            Self::CloseAsRecorded => store.close_as_recorded(id, read, read).await,
-            Self::Release => store.release(id, read).await,
+            Self::CloseAsRecorded => store.close_as_recorded(id, read, read, Keys::default()).await,
+            Self::Release => store.release(id, read, Keys::default()).await,
         }
     }
 }
@@ -122,6 +124,7 @@ async fn a_write_based_on_an_outdated_read_changes_nothing() {
     let seen_with_sight = &[OTHER_REBUILD, ENDED, OTHER_CLASS, LATER_SIGHT, NO_SIGHT];
     let call = &[OTHER_REBUILD, STARTED, ENDED, OTHER_CLAIM, CLAIM_TAKEN_BACK];
     let rows: &[Row] = &[
+        (Write::Cancel, Requested, &[OTHER_REBUILD, STARTED, ENDED, OTHER_CLAIM]),
         (Write::Claim, Requested, &[OTHER_REBUILD, STARTED, ENDED, OTHER_CLAIM]),
         (Write::Unclaim, Claimed, call),
         (Write::Start, Claimed, call),
@@ -181,6 +184,23 @@ fn apply((name, value): Change, rebuild: &mut Value) {
             rebuild.entry(map).or_insert(sight)["M"][name] = text(value);
         }
     }
+}
+
+#[tokio::test]
+async fn a_protected_workspace_is_not_claimed() {
+    let world = World::new();
+    let store = world.process(0).0.store;
+    let id = world.add_requested(Machine::new()).await;
+    let read = world.rebuild(&id);
+    world.protect(&id, true).await;
+    let before = world.item(&id);
+    let is_claimed = Write::Claim.make(&store, &id, &read, world.now().into()).await;
+    assert!(!is_claimed.expect("an answer"));
+    assert_eq!(world.item(&id), before);
+
+    world.protect(&id, false).await;
+    let is_claimed = Write::Claim.make(&store, &id, &read, world.now().into()).await;
+    assert!(is_claimed.expect("an answer"));
 }
 
 /// A pass that stood still must not write an outdated end over the record.

@@ -1,0 +1,83 @@
+//! What a path names.
+
+use crate::http::failure::{Code, Failure};
+use crate::workspace::{DirectoryId, Target, WorkspaceId};
+
+/// What a path names. Every path of a WorkSpace also exists within a directory, so that an IAM policy
+/// can limit a caller to a directory.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Resource<'a> {
+    Root,
+    OpenRebuilds,
+    Workspaces(Within<'a>),
+    Workspace(Named<'a>),
+    Protection(Named<'a>),
+    Rebuilds(Named<'a>),
+    Rebuild(Named<'a>, &'a str),
+}
+
+/// The text of the directory's id, if the path names one.
+type Within<'a> = Option<&'a str>;
+
+/// The texts of a WorkSpace's id, and perhaps its directory's.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Named<'a> {
+    directory_id: Within<'a>,
+    workspace_id: &'a str,
+}
+
+impl<'a> Resource<'a> {
+    /// What this path names: a path below the API's root, without slashes at its ends.
+    pub(super) fn at(path: &'a str) -> Option<Self> {
+        let segments: Vec<_> = path.split('/').collect();
+        let (directory_id, segments) = match &segments[..] {
+            ["directories", id, rest @ ..] => (Some(*id), rest),
+            all => (None, all),
+        };
+        let named = |workspace_id| Named { directory_id, workspace_id };
+        Some(match (directory_id, segments) {
+            (None, [""]) => Self::Root,
+            (None, ["rebuilds"]) => Self::OpenRebuilds,
+            (_, ["workspaces"]) => Self::Workspaces(directory_id),
+            (_, ["workspaces", id]) => Self::Workspace(named(id)),
+            (_, ["workspaces", id, "protection"]) => Self::Protection(named(id)),
+            (_, ["workspaces", id, "rebuilds"]) => Self::Rebuilds(named(id)),
+            (_, ["workspaces", id, "rebuilds", rebuild]) => Self::Rebuild(named(id), rebuild),
+            _ => return None,
+        })
+    }
+
+    /// The methods that it has.
+    fn methods(&self) -> &'static [&'static str] {
+        match self {
+            Self::Root => &["POST"],
+            Self::OpenRebuilds | Self::Workspaces(_) | Self::Workspace(_) => &["GET"],
+            Self::Protection(_) => &["PUT", "DELETE"],
+            Self::Rebuilds(_) => &["GET", "POST"],
+            Self::Rebuild(..) => &["GET", "DELETE"],
+        }
+    }
+
+    /// The answer to any other method.
+    pub(super) fn method_not_allowed(&self) -> Failure {
+        let methods = self.methods();
+        let verb = if methods.len() == 1 { "is" } else { "are" };
+        let message = format!("only {} {verb} allowed here", methods.join(" and "));
+        let header = Some(("allow", methods.join(", ")));
+        Failure { header, ..Failure::refusal(Code::MethodNotAllowed, message) }
+    }
+}
+
+impl Named<'_> {
+    pub(super) fn target(&self) -> Result<Target, Failure> {
+        let workspace_id = WorkspaceId::try_from(self.workspace_id.to_owned());
+        let workspace_id = workspace_id.map_err(|error| Failure::field("WorkspaceId", &error))?;
+        Ok(Target { workspace_id, directory_id: self.directory_id.map(directory_id).transpose()? })
+    }
+}
+
+/// The id of a directory in a path.
+pub(super) fn directory_id(text: &str) -> Result<DirectoryId, Failure> {
+    let id = DirectoryId::try_from(text.to_owned());
+    id.map_err(|error| Failure::field("DirectoryId", &error))
+}

@@ -1,0 +1,100 @@
+//! Cancelling a rebuild, in a race with the reconciler's claim.
+
+use aws_sdk_dynamodb::types::ReturnValue;
+
+use super::Store;
+use super::fault::{Written, write_noting_ambiguity};
+use super::item::{string, to_workspace};
+use super::queue::Queue;
+use super::within;
+use crate::error::{CancelError, Fault};
+use crate::rebuild::{Rebuild, RebuildId, Status};
+use crate::timestamp::Timestamp;
+use crate::workspace::Target;
+
+/// The changes of the cancelling write, without the caller.
+const CANCEL: &str = "#Rebuild.#Status = :cancelled, \
+    #Rebuild.EndedAt = :now, \
+    #State = PreviousState, \
+    OpenRebuild = :ended";
+
+/// The condition of the cancelling write: no pass has claimed the hand-over. The claim has the
+/// reverse condition, so exactly one of the two lands.
+const CANCEL_CONDITION: &str = "#Rebuild.Id = :id \
+    AND #Rebuild.#Status = :requested \
+    AND attribute_not_exists(#Rebuild.ClaimId)";
+
+impl Store {
+    /// Cancels a rebuild that no pass has claimed: one conditional write. Returns the cancelled
+    /// rebuild, also if it was cancelled before.
+    ///
+    /// # Errors
+    /// See [`CancelError`]. Only `OutcomeUnknown` may have changed something.
+    pub async fn cancel(
+        &self,
+        target: &Target,
+        rebuild_id: RebuildId,
+        caller: Option<String>,
+        now: Timestamp,
+    ) -> Result<Rebuild, CancelError> {
+        let mut change = format!("SET {CANCEL}");
+        let mut values = vec![
+            (":id", string(rebuild_id)),
+            (":requested", string(Status::Requested)),
+            (":cancelled", string(Status::Cancelled)),
+            (":ended", string(Queue::Ended)),
+            (":now", string(now)),
+        ];
+        if let Some(caller) = caller {
+            change += ", #Rebuild.CancelledBy = :caller";
+            values.push((":caller", string(caller)));
+        }
+        change += " REMOVE #Rebuild.Sight";
+        let request = self
+            .update_target(target, &change, CANCEL_CONDITION, values.into_iter())
+            .expression_attribute_names("#State", "State")
+            .expression_attribute_names("#Rebuild", "Rebuild")
+            .expression_attribute_names("#Status", "Status")
+            .return_values(ReturnValue::AllNew);
+        let (written, is_ambiguous) = write_noting_ambiguity(request).await;
+        let result = match written {
+            Ok(Written::Made(item)) => {
+                let rebuild = to_workspace(item.unwrap_or_default())?.rebuild;
+                return rebuild.ok_or_else(|| Fault::internal("a write lost its rebuild").into());
+            }
+            Ok(Written::Refused(item)) => match within(target, item)? {
+                None if target.directory_id.is_some() => Err(CancelError::NotFound),
+                workspace => {
+                    let latest = workspace.and_then(|workspace| workspace.rebuild);
+                    self.judge_cancelled(target, rebuild_id, latest).await
+                }
+            },
+            Err(fault) => Err(fault.into()),
+        };
+        // An earlier attempt may still land, whatever this one met.
+        result.map_err(
+            |error| {
+                if is_ambiguous { CancelError::OutcomeUnknown(error.into()) } else { error }
+            },
+        )
+    }
+
+    /// What the latest rebuild of the WorkSpace says about one that could not be cancelled. An older
+    /// one has a record.
+    async fn judge_cancelled(
+        &self,
+        target: &Target,
+        rebuild_id: RebuildId,
+        latest: Option<Rebuild>,
+    ) -> Result<Rebuild, CancelError> {
+        let rebuild = match latest.filter(|latest| latest.id == rebuild_id) {
+            Some(latest) => Some(latest),
+            None => self.record(&target.workspace_id, rebuild_id).await?,
+        };
+        let rebuild = rebuild.ok_or(CancelError::NotFound)?;
+        match rebuild.status {
+            Status::Cancelled => Ok(rebuild),
+            status => Err(CancelError::NotCancellable { status }),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Protecting a WorkSpace against rebuilds, like EC2's termination protection.
+//!
+//! Each write carries an id that is ordered by time, and lands only on an older one. So a late copy
+//! of an older request cannot undo a newer one, and a retry recognises itself. Both writes are made
+//! whether or not the WorkSpace is protected, because both have to leave their id.
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use time::OffsetDateTime;
+use uuid::{ContextV7, Uuid};
+
+use super::fault::{Written, write_noting_ambiguity};
+use super::item::{Item, string, to_item, to_workspace};
+use super::{Store, clock_is_ahead, within};
+use crate::error::{Fault, ProtectionError};
+use crate::timestamp::Timestamp;
+use crate::workspace::{Protection, Target, Workspace};
+
+/// The changes of the protecting write. The first protection stays. `LastProtection` outlives it, to
+/// say who had protected the WorkSpace.
+const PROTECT: &str = "SET LastProtection = if_not_exists(Protection, :protection), \
+    Protection = if_not_exists(Protection, :protection), \
+    ProtectionId = :protection_id \
+    REMOVE Unprotection";
+
+/// The changes of the write that ends a protection. The first one since then says who ended it.
+const UNPROTECT: &str = "SET Unprotection = if_not_exists(Unprotection, :unprotection), \
+    ProtectionId = :protection_id \
+    REMOVE Protection";
+
+/// The condition of both: the WorkSpace is there, and no later request was made.
+const NEWEST_PROTECTION: &str = "attribute_exists(WorkspaceId) \
+    AND (attribute_not_exists(ProtectionId) OR ProtectionId < :protection_id)";
+
+impl Store {
+    /// Protects a WorkSpace, unless it is protected. Returns the WorkSpace.
+    ///
+    /// # Errors
+    /// See [`ProtectionError`]. Only `OutcomeUnknown` may have changed something.
+    pub async fn protect(
+        &self,
+        target: &Target,
+        protection: &Protection,
+        now: OffsetDateTime,
+    ) -> Result<Workspace, ProtectionError> {
+        let protection = AttributeValue::M(to_item(protection)?);
+        self.change_protection(target, PROTECT, (":protection", protection), now).await
+    }
+
+    /// Ends the protection of a WorkSpace. Returns the WorkSpace.
+    ///
+    /// # Errors
+    /// See [`ProtectionError`]. Only `OutcomeUnknown` may have changed something.
+    pub async fn unprotect(
+        &self,
+        target: &Target,
+        caller: Option<String>,
+        now: OffsetDateTime,
+    ) -> Result<Workspace, ProtectionError> {
+        let mut unprotection =
+            Item::from([("UnprotectedAt".to_owned(), string(Timestamp::from(now)))]);
+        unprotection.extend(caller.map(|caller| ("UnprotectedBy".to_owned(), string(caller))));
+        let unprotection = AttributeValue::M(unprotection);
+        self.change_protection(target, UNPROTECT, (":unprotection", unprotection), now).await
+    }
+
+    async fn change_protection(
+        &self,
+        target: &Target,
+        change: &str,
+        value: (&'static str, AttributeValue),
+        now: OffsetDateTime,
+    ) -> Result<Workspace, ProtectionError> {
+        let id = ordered_id(now);
+        let values = [value, (":protection_id", string(&id))];
+        let request = self
+            .update_target(target, change, NEWEST_PROTECTION, values.into_iter())
+            .return_values(ReturnValue::AllNew);
+        let (written, is_ambiguous) = write_noting_ambiguity(request).await;
+        let result = match written {
+            Ok(Written::Made(item)) => return Ok(to_workspace(item.unwrap_or_default())?),
+            Ok(Written::Refused(item)) => judge(target, item, &id),
+            Err(fault) => Err(fault.into()),
+        };
+        // An earlier attempt may still land, whatever this one met.
+        result.map_err(|error| {
+            if is_ambiguous { ProtectionError::OutcomeUnknown(error.into()) } else { error }
+        })
+    }
+}
+
+/// An id that is ordered by time, to a quarter of a microsecond: the next request of the same caller
+/// has a later one.
+fn ordered_id(now: OffsetDateTime) -> String {
+    let seconds = u64::try_from(now.unix_timestamp()).unwrap_or_default();
+    let precise = ContextV7::new().with_additional_precision();
+    Uuid::new_v7(uuid::Timestamp::from_unix(precise, seconds, now.nanosecond())).to_string()
+}
+
+/// What the item that failed the condition says about the request of this id.
+fn judge(target: &Target, item: Option<Item>, id: &str) -> Result<Workspace, ProtectionError> {
+    let last = item.as_ref().and_then(|item| item.get("ProtectionId")?.as_s().ok()).cloned();
+    let Some(workspace) = within(target, item)? else {
+        return Err(ProtectionError::NotFound(target.workspace_id.clone()));
+    };
+    match last {
+        // An earlier attempt landed, and its answer was lost.
+        Some(last) if last == id => Ok(workspace),
+        Some(last) if *last > *id => {
+            Err(clock_is_ahead("the last change of its protection").into())
+        }
+        Some(_) | None => Err(Fault::internal("no clause explains the failed condition").into()),
+    }
+}
