@@ -22,7 +22,7 @@ use rebuild_workspaces::{aws_http, telemetry};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 
-/// RebuildWorkspaces on this machine: the API, an embedded DynamoDB, and one WorkSpace in each state.
+/// RebuildWorkspaces on this machine: the API, an embedded DynamoDB, and sample WorkSpaces.
 #[derive(Parser)]
 #[command(name = "cargo run -p local --")]
 struct Options {
@@ -44,7 +44,7 @@ struct Options {
     /// How long a rebuild takes in the simulated fleet
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     rebuild_seconds: u32,
-    /// How many rebuilds may run at the same time; 0 pauses hand-overs
+    /// How many rebuilds may run at the same time; with 0 they wait, and can be cancelled
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     max_concurrent: usize,
     /// How long an accepted rebuild may wait to be handed over
@@ -180,19 +180,30 @@ fn greet(api: &str, dynamodb: &str) {
     println!(
         r#"Listening on {api}
 DynamoDB on {dynamodb} (tables workspaces and rebuilds, any credentials)
+WorkSpaces: one in each state, such as ws-available0001 and ws-suspended0001. And three that are AVAILABLE:
+ws-nosnapshot0001 without a snapshot, ws-stalesnapshot0001 with one from January 2025, ws-protected0001 protected.
 
 Accepted, 202:
-  curl -i {api}/ -H 'content-type: application/json' -d '{{"RebuildWorkspaceRequests":[{{"WorkspaceId":"ws-available0001"}}],"Reason":"ticket 4711"}}'
-Followed, from REQUESTED to SUCCEEDED (or, for ws-stopped0001, to FAILED):
+  curl -i {api}/workspaces/ws-available0001/rebuilds --json '{{"Reason":"ticket 4711"}}'
+Followed, from REQUESTED to SUCCEEDED (or, for ws-stopped0001, to FAILED); the user's files go back to snapshot_at:
   curl {api}/workspaces/ws-available0001
   curl {api}/workspaces/ws-available0001/rebuilds
+Open now, of all WorkSpaces:
+  curl {api}/rebuilds
+Accepted, then FAILED before anything is wiped, 202:
+  curl -i -X POST {api}/workspaces/ws-nosnapshot0001/rebuilds
 Refused, 409:
-  curl -i {api}/ -H 'content-type: application/json' -d '{{"RebuildWorkspaceRequests":[{{"WorkspaceId":"ws-suspended0001"}}]}}'
+  curl -i -X POST {api}/workspaces/ws-suspended0001/rebuilds
+  curl -i -X POST {api}/workspaces/ws-protected0001/rebuilds
+Unprotected, and protected again:
+  curl -X DELETE {api}/workspaces/ws-protected0001/protection
+  curl -X PUT {api}/workspaces/ws-protected0001/protection --json '{{"Reason":"ticket 4712"}}'
 Invalid, 400:
-  curl -i {api}/ -H 'content-type: application/json' -d '{{"RebuildWorkspaceRequests":[]}}'
+  curl -i {api}/ --json '{{"RebuildWorkspaceRequests":[]}}'
 The same from the aws CLI:
   AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws workspaces rebuild-workspaces --endpoint-url {api} --region us-east-1 --rebuild-workspace-requests ws-unhealthy0001
   AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws workspaces describe-workspaces --endpoint-url {api} --region us-east-1 --workspace-ids ws-unhealthy0001
+To cancel a rebuild in time, start with --max-concurrent 0: rebuilds then wait, and a DELETE of the location cancels.
 
 Ctrl-C ends it.
 "#

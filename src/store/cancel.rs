@@ -18,8 +18,8 @@ const CANCEL: &str = "#Rebuild.#Status = :cancelled, \
     #State = PreviousState, \
     OpenRebuild = :ended";
 
-/// The condition of the cancelling write: no pass has claimed the hand-over. The claim has the
-/// reverse condition, so exactly one of the two lands.
+/// The condition of the cancelling write: no pass has claimed the hand-over. The claim
+/// requires the same, and each of the two breaks the condition of the other, so exactly one lands.
 const CANCEL_CONDITION: &str = "#Rebuild.Id = :id \
     AND #Rebuild.#Status = :requested \
     AND attribute_not_exists(#Rebuild.ClaimId)";

@@ -262,15 +262,21 @@ impl Index<'_> {
     }
 
     fn start_key(&self, place: &str) -> Result<Item, ListError> {
-        let (id, range) = match place.split_once('/') {
-            Some((id, range)) => (id, Some(range)),
+        let (id, range) = match self.range {
             None => (place, None),
+            Some((name, wanted)) => {
+                let (id, value) = place.split_once('/').ok_or(ListError::InvalidToken)?;
+                // DynamoDB refuses a place outside of what is asked for, or without a name.
+                let is_within = wanted.is_none_or(|wanted| wanted.to_string() == value);
+                if !is_within || value.is_empty() {
+                    return Err(ListError::InvalidToken);
+                }
+                (id, Some((name, value)))
+            }
         };
         let mut start = start_key(id)?;
         start.extend([attribute(self.hash.0, self.hash.1)]);
-        if let (Some((name, _)), Some(range)) = (self.range, range) {
-            start.extend([attribute(name, range)]);
-        }
+        start.extend(range.map(|(name, value)| attribute(name, value)));
         Ok(start)
     }
 }

@@ -271,6 +271,88 @@ async fn repeating_the_key_settles_an_unknown_outcome() {
     }
 }
 
+/// The requests that change something beside a rebuild: cancel it, protect its WorkSpace, and end
+/// the protection. Each with its message if the outcome is unknown.
+async fn changes(system: &System) -> [(Ask, &'static str); 3] {
+    let location = system.send(&Ask::rebuild(ID)).await;
+    let location = location.header("location").expect("a location").to_owned();
+    let protection = format!("/workspaces/{ID}/protection");
+    let protection_message =
+        "it is not known whether the protection was changed; repeat the request";
+    [
+        (
+            Ask::new("DELETE", &location),
+            "it is not known whether the rebuild was cancelled; repeat the request",
+        ),
+        (Ask::new("PUT", &protection), protection_message),
+        (Ask::new("DELETE", &protection), protection_message),
+    ]
+}
+
+#[tokio::test]
+async fn repeating_a_change_settles_its_unknown_outcome() {
+    for script in [&[Lost, THROTTLED][..], &[Cut, THROTTLED], &[BROKEN], &[Garbled]] {
+        let system = System::start().await;
+        for (ask, message) in changes(&system).await {
+            system.wire.script(script);
+            let unknown = Answer::failure(504, "OUTCOME_UNKNOWN", message);
+            assert_eq!(system.send(&ask).await, unknown, "{script:?}, {message}");
+            system.wire.script(&[Through]);
+            assert_eq!(system.send(&ask).await.status, 200, "{script:?}, {message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_retried_change_is_made_once() {
+    for first in [Lost, Cut, BROKEN, THROTTLED] {
+        let system = System::start().await;
+        for (ask, message) in changes(&system).await {
+            system.wire.seen();
+            system.wire.script(&[first, Through]);
+            assert_eq!(system.send(&ask).await.status, 200, "{first:?}, {message}");
+            let attempts = system.wire.seen();
+            assert_eq!(attempts.len(), 2, "{first:?}");
+            assert_eq!(attempts[0].input, attempts[1].input, "{first:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_failed_changed_nothing() {
+    let system = System::start().await;
+    let changes = changes(&system).await;
+    let before = system.item(ID).await;
+    for (attempt, failure) in [(THROTTLED, Failure::Busy), (DENIED, Failure::Internal)] {
+        for (ask, message) in &changes {
+            system.wire.script(&[attempt]);
+            assert_eq!(system.send(ask).await, failure.in_envelope(), "{attempt:?}, {message}");
+        }
+    }
+    system.wire.script(&[Through]);
+    assert_eq!(system.item(ID).await, before);
+}
+
+/// The first attempt to cancel is still on its way when the second one finds the rebuild claimed. It
+/// would land if the claim were taken back.
+#[tokio::test]
+async fn a_late_cancellation_is_an_unknown_outcome() {
+    let system = System::start().await;
+    let [(cancel, message), ..] = changes(&system).await;
+    let requested = system.item(ID).await;
+    let mut claimed = requested.clone();
+    claimed["Rebuild"]["ClaimId"] = json!("11111111-1111-4111-8111-111111111111");
+    claimed["Rebuild"]["ClaimedAt"] = json!("2025-01-01T00:00:00Z");
+    system.put("workspaces", claimed).await;
+    system.wire.script(&[Held, Through]);
+    let unknown = Answer::failure(504, "OUTCOME_UNKNOWN", message);
+    assert_eq!(system.send(&cancel).await, unknown);
+
+    system.put("workspaces", requested).await;
+    system.wire.land_held().await;
+    assert_eq!(system.item(ID).await["Rebuild"]["Status"], "CANCELLED");
+}
+
 /// An SDK repeats its call after an `InternalFailure`, with the same invocation id.
 #[tokio::test]
 async fn a_retry_by_the_sdk_settles_an_unknown_outcome() {

@@ -26,6 +26,30 @@ async fn costs_do_not_grow_with_the_fleet() {
     assert_eq!(small[0], ("accepted", vec![("UpdateItem".to_owned(), json!(2.0))]));
 }
 
+/// Write units of an accepted rebuild, by the number of keys that its WorkSpace remembers: each key
+/// adds 113 bytes to the item. One unit is the index's.
+#[tokio::test]
+async fn remembered_keys_cost_little() {
+    let path = "/workspaces/ws-available0001/rebuilds";
+    let ask = |key: &str| {
+        Ask::json("POST", path, &json!({ "Reason": "ticket 4711" })).with("idempotency-key", key)
+    };
+    for (count, cost) in [(0, 2.0), (1, 2.0), (20, 5.0), (100, 13.0)] {
+        let units = Units::default();
+        let system = System::start_with(|client| client.interceptor(units.clone())).await;
+        for number in 0..count {
+            system.send(&ask(&format!("ticket-{number}"))).await.id();
+            system.end_rebuild().await;
+        }
+        let keys = system.item("ws-available0001").await["Keys"].clone();
+        assert_eq!(keys.as_object().map_or(0, serde_json::Map::len), count);
+        units.0.lock().expect("no panic").clear();
+        system.send(&ask("another")).await.id();
+        let requests = std::mem::take(&mut *units.0.lock().expect("no panic"));
+        assert_eq!(requests, [("UpdateItem".to_owned(), json!(cost))], "{count} keys");
+    }
+}
+
 /// The operation of a request to DynamoDB, and the units that it consumed.
 type Cost = (String, Value);
 

@@ -96,7 +96,7 @@ impl Local {
     }
 }
 
-/// Sends the request of a `curl` line: `curl [-i] <URL> [-H '<name>: <value>'] [-d '<body>']`.
+/// Sends the request of a `curl` line: `curl [-i] [-X <method>] <URL> [--json '<body>']`.
 async fn paste(line: &str) -> Answer {
     let mut words = vec![];
     for (number, part) in line.split('\'').enumerate() {
@@ -106,27 +106,30 @@ async fn paste(line: &str) -> Answer {
             words.extend(part.split_whitespace());
         }
     }
-    let (mut api, mut headers, mut ask) = (None, vec![], None);
+    let (mut method, mut url, mut body) = (None, None, None);
     let mut words = words.into_iter().skip_while(|word| *word == "curl");
     while let Some(word) = words.next() {
         match word {
             "-i" => {}
-            "-H" => headers
-                .push(words.next().and_then(|header| header.split_once(": ")).expect("a header")),
-            "-d" => ask = Some(Ask::post(words.next().expect("a body")).without("content-type")),
-            url => {
-                let (scheme, rest) = url.split_once("://").expect("a URL");
-                let (host, path) = rest.split_once('/').expect("a path");
-                api = Some((format!("{scheme}://{host}"), format!("/{path}")));
+            "-X" => {
+                let known = ["POST", "PUT", "DELETE"].into_iter();
+                method = words.next().and_then(|word| known.clone().find(|known| *known == word));
+                assert!(method.is_some(), "{line}");
             }
+            "--json" => {
+                let text = words.next().expect("a body");
+                body = Some(serde_json::from_str::<Value>(text).expect("JSON"));
+            }
+            _ => url = Some(word),
         }
     }
-    let (api, path) = api.expect("a URL");
-    let mut ask = ask.unwrap_or_else(|| Ask::get(&path));
-    for (name, value) in headers {
-        assert_eq!(name, "content-type");
-        ask = ask.with("content-type", value);
-    }
+    let (scheme, rest) = url.and_then(|url| url.split_once("://")).expect("a URL");
+    let (host, path) = rest.split_once('/').expect("a path");
+    let (api, path) = (format!("{scheme}://{host}"), format!("/{path}"));
+    let ask = match body {
+        Some(body) => Ask::json(method.unwrap_or("POST"), &path, &body),
+        None => Ask::new(method.unwrap_or("GET"), &path),
+    };
     send(&api, &ask).await
 }
 
