@@ -1,6 +1,8 @@
 //! What guards a WorkSpace beside its state: keys that last, cancelling, protection, directories, and
 //! the lists that show it all. Over HTTP, with the simulated fleet.
 
+use rebuild_workspaces::token;
+use rebuild_workspaces::workspace::{DirectoryId, Filter};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
@@ -575,6 +577,22 @@ async fn a_token_belongs_to_its_listing() {
             let answer = system.send(&Ask::get(&format!("{listing}&next_token={token}"))).await;
             assert_eq!(answer, refused, "{listing}: {token:.60}");
         }
+    }
+    // Whoever forges the place of an index too.
+    let directory_id = DirectoryId::try_from(DIRECTORY.to_owned()).expect("an id");
+    for user_name in [None, Some("bo.lindqvist")] {
+        let directory_id = directory_id.clone();
+        let query = user_name.map(|name| format!("user_name={name}&")).unwrap_or_default();
+        let user_name = user_name.map(|name| name.to_owned().try_into().expect("a name"));
+        let listing = format!("{:?}", Filter::Directory { directory_id, user_name });
+        let path = format!("/directories/{DIRECTORY}/workspaces?{query}next_token=");
+        for place in ["ws-available0001", "ws-available0001/", "x/bo.lindqvist"] {
+            let token = token::encode(&listing, place);
+            assert_eq!(system.send(&Ask::get(&format!("{path}{token}"))).await, refused, "{place}");
+        }
+        let other_user = token::encode(&listing, "ws-available0001/nobody");
+        let answer = system.send(&Ask::get(&format!("{path}{other_user}"))).await;
+        assert_eq!(answer.status, if query.is_empty() { 200 } else { 400 });
     }
     let aws = |body: Value| Ask::aws("DescribeWorkspaces", body.to_string());
     let page = system.send(&aws(json!({ "Limit": 1, "DirectoryId": DIRECTORY }))).await.json();
