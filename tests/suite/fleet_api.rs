@@ -28,6 +28,8 @@ struct Api {
     machines: Mutex<HashMap<String, Machine>>,
     chance: Mutex<Chance>,
     called: Notify,
+    /// Calls of operations that it does not know.
+    unknown: Mutex<Vec<String>>,
     url: String,
 }
 
@@ -38,6 +40,7 @@ impl Api {
             machines: Mutex::default(),
             chance: Mutex::new(chance),
             called: Notify::new(),
+            unknown: Mutex::default(),
             url,
         };
         let api = Arc::new(api);
@@ -59,8 +62,12 @@ impl Api {
         let target = headers["x-amz-target"].to_str().expect("text");
         match target.rsplit('.').next() {
             Some("DescribeWorkspaces") => self.describe(input),
+            Some("DescribeWorkspaceSnapshots") => self.describe_snapshots(input),
             Some("RebuildWorkspaces") => self.rebuild(input),
-            _ => panic!("{target}"),
+            _ => {
+                self.unknown.lock().expect("unpoisoned").push(target.to_owned());
+                respond(400, json!({ "__type": "UnknownOperationException" }))
+            }
         }
     }
 
@@ -79,6 +86,19 @@ impl Api {
             Some(json!({ "WorkspaceId": id, "State": state }))
         });
         respond(200, json!({ "Workspaces": shown.collect::<Vec<_>>() }))
+    }
+
+    fn describe_snapshots(&self, input: &Value) -> Response<Body> {
+        if self.chance(|chance| chance.one_in(8)) {
+            return respond(400, json!({ "__type": "ThrottlingException", "message": "no" }));
+        }
+        let machines = self.machines.lock().expect("unpoisoned");
+        let machine = &machines[input["WorkspaceId"].as_str().expect("an id")];
+        let newest = machine.snapshot_at.map(|snapshot_at| {
+            [-86_400, 0].map(|age| json!({ "SnapshotTime": snapshot_at.epoch_seconds() + age }))
+        });
+        let snapshots: Vec<_> = newest.into_iter().flatten().collect();
+        respond(200, json!({ "RebuildSnapshots": snapshots, "RestoreSnapshots": [] }))
     }
 
     fn rebuild(&self, input: &Value) -> Response<Body> {
@@ -140,6 +160,7 @@ async fn fill(system: &System, api: &Api) -> Vec<String> {
             lag,
             duration: lag + Duration::seconds(9),
             outcome: api.chance(|chance| *chance.pick(&outcomes)),
+            snapshot_at: Machine::new().snapshot_at.filter(|_| number > 0),
             ..Machine::new()
         };
         api.machines.lock().expect("unpoisoned").insert(id.clone(), machine);
@@ -174,9 +195,13 @@ fn check(record: &Value, machine: &Machine) -> String {
         "SUCCEEDED" | "REBUILD_FAILED" | "NOT_OBSERVED" => own.len() == 1,
         "HANDOVER_UNKNOWN" => true,
         "WORKSPACE_GONE" => false,
+        "NO_SNAPSHOT" => own.is_empty() && machine.snapshot_at.is_none(),
         _ => own.is_empty(),
     };
     assert!(is_true, "the record contradicts the fleet: {context}");
+    let snapshot_at = machine.snapshot_at.map(|snapshot_at| snapshot_at.to_string());
+    let noted = record["SnapshotAt"].as_str().map(str::to_owned);
+    assert!(own.is_empty() || noted == snapshot_at, "another snapshot: {context}");
     code
 }
 
@@ -197,6 +222,7 @@ async fn no_fault_of_the_fleet_makes_a_record_false() {
         }
         while is_open(&system).await {
             api.called.notified().await;
+            assert_eq!(*api.unknown.lock().expect("unpoisoned"), [""; 0]);
             if chance.one_in(8) {
                 local.kill().await;
                 local = Local::start_with(&options).await;
