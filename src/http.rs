@@ -1,15 +1,18 @@
 //! HTTP as API Gateway delivers it: event → face → response, and one log line a request.
 //!
-//! Two faces answer requests, `envelope` and `aws_json`. A face decodes a request, calls one
-//! method of the [`Service`], and encodes that method's own result. A request for one face is
-//! never answered in the other's format.
+//! Three faces answer requests: `envelope`, `aws_json` and `aws_cbor`. A face decodes a request, calls
+//! one method of the [`Service`], and encodes that method's own result. A request for one face is
+//! never answered in another's format.
 
 mod aws;
+mod aws_cbor;
 mod aws_json;
 mod call;
+mod cbor;
 mod envelope;
 mod failure;
 mod json;
+mod members;
 
 use std::convert::Infallible;
 use std::time::Instant;
@@ -69,20 +72,36 @@ pub async fn rehearse(service: &Service) {
 async fn handle(service: &Service, request: Request) -> Reply {
     let start = Instant::now();
     let mut call = Call::new(service, &request);
-    let response = if is_for_aws(&call) {
-        aws_json::answer(&mut call).await
-    } else {
-        envelope::answer(&mut call).await
+    let response = match Face::of(&call) {
+        Face::AwsCbor => aws_cbor::answer(&mut call).await,
+        Face::AwsJson => aws_json::answer(&mut call).await,
+        Face::Envelope => envelope::answer(&mut call).await,
     };
     let request_id = call.request_id();
     call.log_line.log(request_id, response.status(), start);
     Reply(response)
 }
 
-/// AWS clients send `x-amz-target`, or a content type of their own.
-fn is_for_aws(call: &Call<'_>) -> bool {
-    call.header("x-amz-target").is_some()
-        || call.media_type().as_deref() == Some(aws_json::CONTENT_TYPE)
+/// Who answers a request.
+enum Face {
+    Envelope,
+    AwsJson,
+    AwsCbor,
+}
+
+impl Face {
+    /// AWS clients send a header or a content type of their own.
+    fn of(call: &Call<'_>) -> Self {
+        let media_type = call.media_type();
+        let is = |wanted| media_type.as_deref() == Some(wanted);
+        if call.header("smithy-protocol").is_some() || is(aws_cbor::CONTENT_TYPE) {
+            Self::AwsCbor
+        } else if call.header("x-amz-target").is_some() || is(aws_json::CONTENT_TYPE) {
+            Self::AwsJson
+        } else {
+            Self::Envelope
+        }
+    }
 }
 
 /// The log line of one request: what was asked for and what happened, never what was in the body.

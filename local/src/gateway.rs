@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::Listener;
 use base64::Engine as _;
@@ -28,6 +28,8 @@ use tokio::time::timeout;
 
 use crate::snapshots;
 
+/// The media type that the template tells API Gateway to be binary.
+const BINARY_MEDIA_TYPE: &str = "application/cbor";
 /// The largest body that API Gateway accepts, in bytes.
 const PAYLOAD_LIMIT: usize = 10 * 1024 * 1024;
 /// How long a client may take to send the head of a request, and how long to send its body.
@@ -77,7 +79,8 @@ async fn answer(
     if head.headers.get("x-amz-target").is_some_and(|target| target == snapshots::TARGET) {
         return snapshots::answer(&service, &body).await;
     }
-    to_http(&invoke(service, event(&head, &body, client).to_string()).await)
+    let response = invoke(service, event(&head, &body, client).to_string()).await;
+    to_http(&response, is_binary(&head.headers, header::ACCEPT))
 }
 
 /// Invokes the function with an event. Event and response are JSON, as in the Lambda runtime.
@@ -119,10 +122,12 @@ fn event(head: &Parts, body: &[u8], client: SocketAddr) -> Value {
     // A path of slashes only is not the root.
     let proxy = path.strip_prefix('/').unwrap_or(path);
     let proxy = proxy.strip_suffix('/').filter(|proxy| !proxy.is_empty()).unwrap_or(proxy);
+    let text = std::str::from_utf8(body).ok();
+    let text = text.filter(|_| !is_binary(&head.headers, header::CONTENT_TYPE));
     // A JSON text cannot hold other bytes.
-    let (text, is_base64) = match std::str::from_utf8(body) {
-        Ok(text) => (text.to_owned(), false),
-        Err(_) => (BASE64.encode(body), true),
+    let (text, is_base64) = match text {
+        Some(text) => (text.to_owned(), false),
+        None => (BASE64.encode(body), true),
     };
     let query: Vec<(String, String)> = axum::extract::Query::try_from_uri(&head.uri)
         .map(|axum::extract::Query(query)| query)
@@ -177,9 +182,16 @@ fn last_values(all: &Map<String, Value>) -> Map<String, Value> {
     last.collect()
 }
 
-/// Converts a Lambda response to HTTP, as API Gateway does. Without binary media types it sends the
-/// body unchanged, even if it is base64.
-fn to_http(response: &Value) -> Response {
+/// Whether the first media type in a header is the binary one.
+fn is_binary(headers: &HeaderMap, name: HeaderName) -> bool {
+    let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let first = value.split([',', ';']).next().unwrap_or_default();
+    first.trim().eq_ignore_ascii_case(BINARY_MEDIA_TYPE)
+}
+
+/// Converts a Lambda response to HTTP, as API Gateway does. It sends a body in base64 as that text,
+/// unless the client accepts a binary media type.
+fn to_http(response: &Value, accepts_binary: bool) -> Response {
     let status = response["statusCode"].as_u64().and_then(|status| u16::try_from(status).ok());
     let mut builder = Response::builder().status(status.unwrap_or(502));
     for (name, values) in response["multiValueHeaders"].as_object().into_iter().flatten() {
@@ -187,7 +199,11 @@ fn to_http(response: &Value) -> Response {
             builder = builder.header(name, value);
         }
     }
-    let body = response["body"].as_str().unwrap_or_default().to_owned();
+    let text = response["body"].as_str().unwrap_or_default();
+    let body = match response["isBase64Encoded"].as_bool() {
+        Some(true) if accepts_binary => BASE64.decode(text).expect("the function sends base64"),
+        _ => text.as_bytes().to_vec(),
+    };
     builder.body(Body::from(body)).expect("the function sends valid headers")
 }
 

@@ -66,6 +66,12 @@ impl<'a> Call<'a> {
         path.unwrap_or_default().trim_end_matches('/')
     }
 
+    /// Whether the client's path ends, to the letter, with the path that this function sees.
+    pub(super) fn is_path_literal(&self) -> bool {
+        let path = self.context.and_then(|context| context.path.as_deref());
+        path.unwrap_or_default().ends_with(self.path())
+    }
+
     /// The last value of a query parameter.
     pub(super) fn query(&self, name: &str) -> Option<&'a str> {
         self.request.query_string_parameters_ref()?.all(name)?.pop()
@@ -116,8 +122,9 @@ pub(super) fn respond(
     response
 }
 
-/// A response that goes out as text. `lambda_http` encodes a bare `Response` as base64 unless it
-/// knows the content type to be text, and it does not know the AWS JSON face's.
+/// A response whose body goes out as it was made: text as text, bytes as base64. `lambda_http`
+/// encodes a bare `Response` as base64 unless it knows the content type to be text, and it does not
+/// know the AWS JSON face's.
 #[derive(Debug)]
 pub struct Reply(pub(super) Response<Body>);
 

@@ -2,7 +2,7 @@
 
 use strum::IntoStaticStr;
 
-use super::json::InvalidJson;
+use super::members::InvalidBody;
 use crate::error::{
     CancelError, Cause, DescribeRebuildError, Fault, InvalidFormat, ListError, ListRebuildsError,
     ProtectionError, RebuildError, WorkspaceError,
@@ -72,8 +72,8 @@ impl Failure {
     }
 }
 
-impl From<InvalidJson> for Failure {
-    fn from(error: InvalidJson) -> Self {
+impl From<InvalidBody> for Failure {
+    fn from(error: InvalidBody) -> Self {
         Self::invalid(error.to_string())
     }
 }

@@ -1,7 +1,4 @@
-//! Strict JSON: an object is an object, a string is a string, and no member stands twice.
-//!
-//! Derived deserialisers would also accept an array for an object, and their messages repeat the
-//! input. The messages here name the field only.
+//! JSON bodies.
 
 use std::collections::BTreeMap;
 
@@ -9,102 +6,68 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_with::{MapPreventDuplicates, serde_as};
 
-/// A value that is not decoded yet.
-pub(super) type Raw = Box<RawValue>;
+use super::members::{Encoded, InvalidBody, Members};
 
-/// A text that is not JSON, or a value of another JSON type than its field has.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct InvalidJson(String);
+/// A JSON value that is not decoded yet.
+pub(super) type Json = Box<RawValue>;
 
-/// The members of an object that are not decoded yet. An object with the same member twice is
-/// refused: a client that names two WorkSpaces to wipe has not said which.
 #[serde_as]
 #[derive(Deserialize)]
 #[serde(transparent)]
-pub(super) struct Members(#[serde_as(as = "MapPreventDuplicates<_, _>")] BTreeMap<String, Raw>);
+struct Object(#[serde_as(as = "MapPreventDuplicates<_, _>")] BTreeMap<String, Json>);
 
-impl Members {
-    const WANTED: &str = "an object, with each field once";
-
-    /// No members.
-    pub(super) fn none() -> Self {
-        Self(BTreeMap::new())
-    }
-
-    /// Decodes a body.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, InvalidJson> {
-        serde_json::from_slice(body).map_err(|error| match body {
-            [] => InvalidJson("the body is empty".to_owned()),
-            _ if error.is_data() => wrong_type("the body", Self::WANTED),
-            _ => InvalidJson("the body is not valid JSON".to_owned()),
-        })
-    }
-
-    /// Decodes a value that must be an object; `place` names it in the error.
-    pub(super) fn read(value: &RawValue, place: &str) -> Result<Self, InvalidJson> {
-        read(value, place, Self::WANTED)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn take_string(&mut self, name: &str) -> Result<Option<String>, InvalidJson> {
-        self.take(name, "a string")
-    }
-
-    pub(super) fn take_array(&mut self, name: &str) -> Result<Option<Vec<Raw>>, InvalidJson> {
-        self.take(name, "an array")
-    }
-
-    pub(super) fn take_integer(&mut self, name: &str) -> Result<Option<i64>, InvalidJson> {
-        self.take(name, "an integer")
-    }
-
-    /// Removes a member and decodes it. `null` counts as absent.
-    fn take<T: for<'a> Deserialize<'a>>(
-        &mut self,
-        name: &str,
-        wanted: &str,
-    ) -> Result<Option<T>, InvalidJson> {
-        let value = self.0.remove(name);
-        value.map_or(Ok(None), |value| read(&value, name, wanted))
+/// The members of a body.
+pub(super) fn parse(body: &[u8]) -> Result<Members<Json>, InvalidBody> {
+    match serde_json::from_slice::<Object>(body) {
+        Ok(object) => Members::of(Some(object.0), "the body"),
+        Err(error) if error.is_data() => Members::of(None, "the body"),
+        Err(_) if body.is_empty() => Err(InvalidBody("the body is empty".to_owned())),
+        Err(_) => Err(InvalidBody("the body is not valid JSON".to_owned())),
     }
 }
 
-/// Decodes a value that must be a string; `place` names it in the error.
-pub(super) fn string(value: &RawValue, place: &str) -> Result<String, InvalidJson> {
-    read(value, place, "a string")
+impl Encoded for Json {
+    fn is_null(&self) -> bool {
+        self.get() == "null"
+    }
+
+    fn into_object(self) -> Option<BTreeMap<String, Self>> {
+        let object: Option<Object> = decode(&self);
+        object.map(|object| object.0)
+    }
+
+    fn into_array(self) -> Option<Vec<Self>> {
+        decode(&self)
+    }
+
+    fn into_string(self) -> Option<String> {
+        decode(&self)
+    }
+
+    fn into_integer(self) -> Option<i64> {
+        decode(&self)
+    }
 }
 
-fn read<T: for<'a> Deserialize<'a>>(
-    value: &RawValue,
-    place: &str,
-    wanted: &str,
-) -> Result<T, InvalidJson> {
-    serde_json::from_str(value.get()).map_err(|_| wrong_type(place, wanted))
-}
-
-fn wrong_type(place: &str, wanted: &str) -> InvalidJson {
-    InvalidJson(format!("{place} must be {wanted}"))
+fn decode<T: for<'a> Deserialize<'a>>(value: &RawValue) -> Option<T> {
+    serde_json::from_str(value.get()).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn x(value: &str) -> Members {
-        Members::parse(format!(r#"{{"x":{value}}}"#).as_bytes()).expect("an object")
+    fn x(value: &str) -> Members<Json> {
+        parse(format!(r#"{{"x":{value}}}"#).as_bytes()).expect("an object")
     }
 
     #[test]
     fn a_member_that_stands_twice_is_refused() {
         for body in [r#"{"a":1,"a":1}"#, r#"{"a":1,"b":2,"\u0061":3}"#, r#"{"a":null,"a":1}"#] {
-            let error = Members::parse(body.as_bytes()).err().map(|error| error.to_string());
+            let error = parse(body.as_bytes()).err().map(|error| error.to_string());
             assert_eq!(error.as_deref(), Some("the body must be an object, with each field once"));
         }
-        assert!(Members::parse(br#"{"a":{"b":1},"b":{"a":1}}"#).is_ok());
+        assert!(parse(br#"{"a":{"b":1},"b":{"a":1}}"#).is_ok());
     }
 
     #[test]

@@ -59,7 +59,7 @@ async fn each_allowed_state_accepts_a_rebuild() {
 
         let (rebuild, now) = (answer.id(), answer.data()["created_at"].clone());
         let body = format!(r#"{{"success":true,"data":{{"id":"{rebuild}","created_at":{now}}}}}"#);
-        let expected = Answer { body, ..Answer::envelope(202, &Value::Null) }
+        let expected = Answer { body: body.into(), ..Answer::envelope(202, &Value::Null) }
             .with("location", &format!("/workspaces/{id}/rebuilds/{rebuild}"))
             .with("retry-after", "60");
         assert_eq!(answer, expected);

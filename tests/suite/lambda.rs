@@ -49,7 +49,7 @@ fn rebuild(id: &str, face: (&str, &str)) -> Value {
 }
 
 #[tokio::test]
-async fn answers_are_never_base64() {
+async fn answers_in_json_are_never_base64() {
     let system = System::start().await;
     for (face, content_type) in
         [(ENVELOPE, "application/json"), (AWS_JSON, "application/x-amz-json-1.1")]

@@ -1,6 +1,7 @@
 //! Integration tests: the function behind real HTTP, against a real DynamoDB API and with real
 //! clients. One binary, so that it links once.
 
+mod aws_cbor;
 mod aws_clients;
 mod aws_json;
 mod contract;
@@ -14,6 +15,7 @@ mod local_run;
 mod properties;
 mod race;
 mod reconcile;
+mod smithy;
 mod soak;
 mod system;
 mod template;

@@ -3,16 +3,22 @@
 
 use std::fmt::Debug;
 
+use aws_smithy_types::base64;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
+use crate::aws_cbor::{self, to_json};
 use crate::lambda::event;
 use crate::system::System;
 
 const ID: &str = "ws-nosuchone0001";
 const TARGET: (&str, &str) = ("x-amz-target", "WorkspacesService.RebuildWorkspaces");
+
+const CBOR: [(&str, &str); 2] =
+    [("smithy-protocol", "rpc-v2-cbor"), ("content-type", "application/cbor")];
+const CBOR_PATH: &str = "/service/WorkspacesService/operation/RebuildWorkspaces";
 
 /// Sends an event for each generated case, and checks that its face refuses it.
 fn assert_all_refused<S: Strategy>(cases: S, request: impl Fn(&S::Value) -> Value)
@@ -27,7 +33,11 @@ where
         let event = request(&case);
         let response = runtime.block_on(system.invoke(&event));
         let headers = event["multiValueHeaders"].as_object().expect("headers");
-        if is_for_aws(headers) { refused_as_aws(&response) } else { refused_in_envelope(&response) }
+        match face_of(headers) {
+            Face::AwsCbor => refused_in_cbor(&response),
+            Face::AwsJson => refused_in_aws_json(&response),
+            Face::Envelope => refused_in_envelope(&response),
+        }
     });
     runtime.block_on(async {
         let items = system.client.scan().table_name("workspaces").send().await.expect("an answer");
@@ -39,12 +49,24 @@ where
     }
 }
 
-fn is_for_aws(headers: &serde_json::Map<String, Value>) -> bool {
+enum Face {
+    Envelope,
+    AwsJson,
+    AwsCbor,
+}
+
+fn face_of(headers: &serde_json::Map<String, Value>) -> Face {
     let media_type =
         headers.get("content-type").and_then(|values| values[0].as_str()).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    headers.contains_key("x-amz-target")
-        || media_type.eq_ignore_ascii_case("application/x-amz-json-1.1")
+    let is = |name| media_type.eq_ignore_ascii_case(name);
+    if headers.contains_key("smithy-protocol") || is("application/cbor") {
+        Face::AwsCbor
+    } else if headers.contains_key("x-amz-target") || is("application/x-amz-json-1.1") {
+        Face::AwsJson
+    } else {
+        Face::Envelope
+    }
 }
 
 fn body(response: &Value) -> Value {
@@ -67,8 +89,8 @@ fn refused_in_envelope(response: &Value) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// On this face, an unknown WorkSpace is a failed request in a 200.
-fn refused_as_aws(response: &Value) -> Result<(), TestCaseError> {
+/// On the AWS faces, an unknown WorkSpace is a failed request in a 200.
+fn refused_in_aws_json(response: &Value) -> Result<(), TestCaseError> {
     let (status, body) = (response["statusCode"].as_u64(), body(response));
     let headers = &response["multiValueHeaders"];
     prop_assert_eq!(&headers["content-type"], &json!(["application/x-amz-json-1.1"]));
@@ -85,6 +107,26 @@ fn refused_as_aws(response: &Value) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+fn refused_in_cbor(response: &Value) -> Result<(), TestCaseError> {
+    let status = response["statusCode"].as_u64();
+    let headers = &response["multiValueHeaders"];
+    prop_assert_eq!(&headers["content-type"], &json!(["application/cbor"]));
+    prop_assert_eq!(&headers["smithy-protocol"], &json!(["rpc-v2-cbor"]));
+    prop_assert_eq!(&response["isBase64Encoded"], &json!(true));
+    let body = base64::decode(response["body"].as_str().expect("a text")).expect("base64");
+    let body = to_json(&ciborium::from_reader(&body[..]).expect("CBOR"));
+    if status == Some(200) {
+        let failed = body["FailedRequests"].as_array().expect("an array");
+        prop_assert_eq!(failed.len(), 1, "{}", response);
+        prop_assert_eq!(&failed[0]["ErrorCode"], &json!("ResourceNotFound.Workspace"));
+    } else {
+        prop_assert!(status.is_some_and(|status| (400..500).contains(&status)), "{response}");
+        prop_assert_eq!(names(&body), ["__type", "message"]);
+        prop_assert!(body["message"].as_str().is_some_and(|text| !text.is_empty()));
+    }
+    Ok(())
+}
+
 /// Headers that select a face, or none.
 fn face() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
     prop_oneof![
@@ -92,6 +134,7 @@ fn face() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
         Just(vec![("content-type", "application/json")]),
         Just(vec![("content-type", "application/x-amz-json-1.1")]),
         Just(vec![TARGET]),
+        Just(CBOR.to_vec()),
     ]
 }
 
@@ -122,14 +165,18 @@ fn json_value() -> impl Strategy<Value = Value> {
 fn nearly_valid() -> impl Strategy<Value = Vec<u8>> {
     let valid =
         json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": ID }], "Reason": "ticket 4711" });
-    let valid = valid.to_string().into_bytes();
-    let length = valid.len();
     let by = prop_oneof![
         vec(any::<u8>(), 0..4),
         "[\\[\\]{}\",:0-9a-zn-]{0,4}".prop_map(String::into_bytes)
     ];
+    damaged(valid.to_string().into_bytes(), by)
+}
+
+/// A request with a few bytes replaced by others.
+fn damaged(request: Vec<u8>, by: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    let length = request.len();
     (0..length, 0..8_usize, by).prop_map(move |(start, count, by)| {
-        let mut bytes = valid.clone();
+        let mut bytes = request.clone();
         bytes.splice(start..length.min(start + count), by);
         bytes
     })
@@ -138,6 +185,28 @@ fn nearly_valid() -> impl Strategy<Value = Vec<u8>> {
 #[test]
 fn arbitrary_bytes_are_refused() {
     assert_all_refused((face(), bytes()), |(face, body)| event("POST", "/", face, body));
+}
+
+#[test]
+fn arbitrary_bytes_are_refused_as_cbor() {
+    assert_all_refused(bytes(), |body| event("POST", CBOR_PATH, &CBOR, body));
+}
+
+#[test]
+fn arbitrary_values_are_refused_as_cbor() {
+    assert_all_refused(json_value(), |value| {
+        let value = ciborium::Value::serialized(value).expect("CBOR");
+        event("POST", CBOR_PATH, &CBOR, &aws_cbor::bytes(&value))
+    });
+}
+
+#[test]
+fn nearly_valid_cbor_is_refused() {
+    let valid = json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": ID }], "Limit": 5 });
+    let valid = aws_cbor::bytes(&ciborium::Value::serialized(&valid).expect("CBOR"));
+    assert_all_refused(damaged(valid, vec(any::<u8>(), 0..4)), |body| {
+        event("POST", CBOR_PATH, &CBOR, body)
+    });
 }
 
 #[test]
@@ -168,6 +237,7 @@ fn arbitrary_headers_are_refused() {
         Just("idempotency-key"),
         Just("amz-sdk-invocation-id"),
         Just("x-amz-target"),
+        Just("smithy-protocol"),
         Just("accept"),
         Just("content-length"),
         Just("x-forwarded-proto"),
@@ -175,7 +245,8 @@ fn arbitrary_headers_are_refused() {
     let value = prop_oneof![
         "[ -~]{0,40}",
         "[!-~]{250,260}",
-        "(application/)?(x-amz-)?json(-1\\.1)?(; ?charset=.{0,4})?"
+        "(application/)?(x-amz-)?json(-1\\.1)?(; ?charset=.{0,4})?",
+        "(application/|rpc-v2-)?cbor",
     ];
     let value = value.prop_filter("a header", |value| {
         value.chars().all(|letter| letter == '\t' || (' '..='~').contains(&letter))

@@ -7,8 +7,9 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
 use aws_sdk_dynamodb::types::AttributeValue;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::Request;
+use ciborium::Value as Cbor;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 use rebuild_workspaces::aws_http;
@@ -146,11 +147,7 @@ pub async fn send(api: &str, ask: &Ask) -> Answer {
     let headers =
         headers.map(|(name, value)| (name.to_string(), value.to_str().expect("ASCII").into()));
     let body = to_bytes(Body::new(body), usize::MAX).await.expect("a whole body");
-    Answer {
-        status: head.status.as_u16(),
-        headers: headers.collect(),
-        body: String::from_utf8(body.into()).expect("UTF-8"),
-    }
+    Answer { status: head.status.as_u16(), headers: headers.collect(), body }
 }
 
 /// A request to the API.
@@ -210,6 +207,21 @@ impl Ask {
         Self::aws("RebuildWorkspaces", body.to_string())
     }
 
+    /// A request of the AWS CBOR face.
+    pub fn cbor(operation: &str, body: impl Into<Vec<u8>>) -> Self {
+        let path = format!("/service/WorkspacesService/operation/{operation}");
+        Self { body: body.into(), ..Self::new("POST", &path) }
+            .with("smithy-protocol", "rpc-v2-cbor")
+            .with("content-type", "application/cbor")
+            .with("accept", "application/cbor")
+    }
+
+    /// Changes the method.
+    pub fn by(mut self, method: &'static str) -> Self {
+        self.method = method;
+        self
+    }
+
     /// Changes the path.
     pub fn at(mut self, path: &str) -> Self {
         self.path = path.into();
@@ -235,13 +247,13 @@ pub struct Answer {
     pub status: u16,
     /// The headers, without those of the HTTP server (`date`, `content-length`).
     pub headers: BTreeMap<String, String>,
-    pub body: String,
+    pub body: Bytes,
 }
 
 impl Answer {
     /// An answer of the envelope face.
     pub fn envelope(status: u16, body: &Value) -> Self {
-        let answer = Self { status, headers: BTreeMap::new(), body: body.to_string() };
+        let answer = Self { status, headers: BTreeMap::new(), body: body.to_string().into() };
         answer.with("content-type", "application/json").with("cache-control", "no-store")
     }
 
@@ -252,7 +264,7 @@ impl Answer {
             json!(code),
             json!(message)
         );
-        Self { body, ..Self::envelope(status, &Value::Null) }
+        Self { body: body.into(), ..Self::envelope(status, &Value::Null) }
     }
 
     /// Adds a header.
@@ -267,7 +279,15 @@ impl Answer {
 
     /// The body as JSON.
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.body).expect("JSON")
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+
+    /// The body as CBOR.
+    pub fn cbor(&self) -> Cbor {
+        let mut rest = &self.body[..];
+        let value = ciborium::from_reader(&mut rest).expect("CBOR");
+        assert!(rest.is_empty(), "{self:?}");
+        value
     }
 
     /// The `data` of a success.

@@ -4,7 +4,8 @@ use super::CONTENT_TYPE;
 use super::resource::directory_id;
 use crate::http::call::Call;
 use crate::http::failure::{Code, Failure};
-use crate::http::json::{Members, Raw};
+use crate::http::json::{Json, parse};
+use crate::http::members::{Encoded as _, Members};
 use crate::reason::Reason;
 use crate::rebuild::{IdempotencyKey, Status};
 use crate::service::RebuildRequest;
@@ -28,7 +29,7 @@ pub(super) fn rebuild_by_body(call: &Call<'_>) -> Result<(Target, RebuildRequest
     let bytes = call.body()?;
     check_content_type(call)?;
     let idempotency_key = idempotency_key(call)?;
-    let mut body = Members::parse(bytes)?;
+    let mut body = parse(bytes)?;
     let requests = body.take_array("RebuildWorkspaceRequests")?;
     let fields = RebuildFields::take(&mut body)?;
     if !body.is_empty() {
@@ -37,10 +38,10 @@ pub(super) fn rebuild_by_body(call: &Call<'_>) -> Result<(Target, RebuildRequest
              MaximumSnapshotAgeHours",
         ));
     }
-    let [request] = <[Raw; 1]>::try_from(requests.unwrap_or_default())
+    let [request] = <[Json; 1]>::try_from(requests.unwrap_or_default())
         .map_err(|_| Failure::invalid("RebuildWorkspaceRequests must have exactly one entry"))?;
     let place = "RebuildWorkspaceRequests[0]";
-    let mut request = Members::read(&request, place)?;
+    let mut request = Members::of(request.into_object(), place)?;
     let id = request.take_string("WorkspaceId")?;
     if !request.is_empty() {
         return Err(Failure::invalid(format!(
@@ -73,7 +74,7 @@ struct RebuildFields {
 }
 
 impl RebuildFields {
-    fn take(body: &mut Members) -> Result<Self, Failure> {
+    fn take(body: &mut Members<Json>) -> Result<Self, Failure> {
         Ok(Self {
             reason: body.take_string("Reason")?,
             maximum_snapshot_age_hours: body.take_integer("MaximumSnapshotAgeHours")?,
@@ -175,13 +176,13 @@ fn check_query(call: &Call<'_>, names: &[&str]) -> Result<(), Failure> {
     Err(Failure::invalid(format!("the query has an unknown parameter; known are {names}")))
 }
 
-fn optional_body(call: &Call<'_>) -> Result<Members, Failure> {
+fn optional_body(call: &Call<'_>) -> Result<Members<Json>, Failure> {
     let body = call.body()?;
     if body.is_empty() {
         return Ok(Members::none());
     }
     check_content_type(call)?;
-    Ok(Members::parse(body)?)
+    Ok(parse(body)?)
 }
 
 fn check_content_type(call: &Call<'_>) -> Result<(), Failure> {

@@ -8,13 +8,9 @@ use rebuild_workspaces::reconcile::{Limits, Reconciler, Timing};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::system::{Answer, Ask, System};
+use crate::system::{Ask, System};
 
 const REBUILD_TIME: Duration = Duration::from_mins(20);
-
-fn json(answer: &Answer) -> Value {
-    serde_json::from_str(&answer.body).expect("JSON")
-}
 
 /// Runs passes until the rebuild has ended; returns its statuses and states on the way.
 async fn follow(system: &System, location: &str, id: &str) -> Vec<(Value, Value)> {
@@ -30,9 +26,9 @@ async fn follow(system: &System, location: &str, id: &str) -> Vec<(Value, Value)
             minutes.set(minute);
             reconciler.follow().await.expect("a pass");
         }
-        let rebuild = json(&system.send(&Ask::get(location)).await);
+        let rebuild = system.send(&Ask::get(location)).await.json();
         let body = json!({ "WorkspaceIds": [id] }).to_string();
-        let described = json(&system.send(&Ask::aws("DescribeWorkspaces", body)).await);
+        let described = system.send(&Ask::aws("DescribeWorkspaces", body)).await.json();
         let state = described["Workspaces"][0]["State"].clone();
         stages.push((rebuild["data"]["status"].clone(), state));
     }
@@ -43,7 +39,7 @@ async fn follow(system: &System, location: &str, id: &str) -> Vec<(Value, Value)
 async fn post(system: &System, ask: Ask) -> (Value, String) {
     let answer = system.send(&ask).await;
     assert_eq!(answer.status, 202, "{answer:?}");
-    (json(&answer)["data"].clone(), answer.headers["location"].clone())
+    (answer.json()["data"].clone(), answer.headers["location"].clone())
 }
 
 #[tokio::test]
@@ -58,7 +54,7 @@ async fn a_rebuild_succeeds_and_gets_a_record() {
     assert_eq!(stages, expected.map(|(status, state)| (status.into(), state.into())));
 
     let history = format!("/workspaces/{id}/rebuilds");
-    let rebuilds = json(&system.send(&Ask::get(&history)).await)["data"]["rebuilds"].take();
+    let rebuilds = system.send(&Ask::get(&history)).await.json()["data"]["rebuilds"].take();
     let [record] = rebuilds.as_array().expect("a list").as_slice() else { panic!("{rebuilds}") };
     assert_eq!(record["id"], first["id"]);
     assert_eq!(record["status"], "SUCCEEDED");
@@ -70,7 +66,7 @@ async fn a_rebuild_succeeds_and_gets_a_record() {
     assert_eq!(again, first, "the same key gets the first rebuild");
     let (second, _) = post(&system, Ask::rebuild(id)).await;
     assert_ne!(second["id"], first["id"], "a request without a key is a new one");
-    let rebuilds = json(&system.send(&Ask::get(&history)).await)["data"]["rebuilds"].take();
+    let rebuilds = system.send(&Ask::get(&history)).await.json()["data"]["rebuilds"].take();
     assert_eq!([&rebuilds[0]["id"], &rebuilds[1]["id"]], [&second["id"], &first["id"]]);
 }
 
@@ -81,7 +77,7 @@ async fn a_failed_rebuild_shows_its_error() {
     let (_, location) = post(&system, Ask::rebuild(id)).await;
     let stages = follow(&system, &location, id).await;
     assert_eq!(stages.last(), Some(&("FAILED".into(), "ERROR".into())));
-    let rebuild = json(&system.send(&Ask::get(&location)).await)["data"].take();
+    let rebuild = system.send(&Ask::get(&location)).await.json()["data"].take();
     assert_eq!(rebuild["error"]["code"], "REBUILD_FAILED");
     assert_eq!(rebuild["previous_state"], "STOPPED");
 }

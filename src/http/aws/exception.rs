@@ -1,0 +1,79 @@
+//! Failures as AWS clients see them.
+
+use lambda_http::http::StatusCode;
+
+use crate::error::{Fault, ListError};
+use crate::http::failure::{Code, Failure};
+use crate::http::members::InvalidBody;
+
+/// A failure as an AWS client sees it.
+#[derive(Debug)]
+pub(in crate::http) struct Exception {
+    /// The error shape, as in `__type`.
+    pub(in crate::http) name: &'static str,
+    pub(in crate::http) status: StatusCode,
+    pub(in crate::http) failure: Failure,
+}
+
+impl Exception {
+    fn new(name: &'static str, status: StatusCode, failure: Failure) -> Self {
+        Self { name, status, failure }
+    }
+
+    pub(in crate::http) fn serialization(message: impl Into<String>) -> Self {
+        let failure = Failure::invalid(message);
+        Self::new("SerializationException", StatusCode::BAD_REQUEST, failure)
+    }
+
+    pub(super) fn validation(message: String) -> Self {
+        Self::new("ValidationException", StatusCode::BAD_REQUEST, Failure::invalid(message))
+    }
+
+    pub(super) fn combination(message: impl Into<String>) -> Self {
+        let failure = Failure::invalid(message);
+        Self::new("InvalidParameterValuesException", StatusCode::BAD_REQUEST, failure)
+    }
+
+    pub(in crate::http) fn unknown_operation() -> Self {
+        let message =
+            "the operation is not known here; known are RebuildWorkspaces and DescribeWorkspaces";
+        let failure = Failure::refusal(Code::UnknownOperation, message);
+        Self::new("UnknownOperationException", StatusCode::BAD_REQUEST, failure)
+    }
+
+    pub(in crate::http) fn too_large(failure: Failure) -> Self {
+        Self::new("RequestEntityTooLargeException", StatusCode::PAYLOAD_TOO_LARGE, failure)
+    }
+
+    pub(super) fn internal(failure: Failure) -> Self {
+        Self::new("InternalFailure", StatusCode::INTERNAL_SERVER_ERROR, failure)
+    }
+}
+
+impl From<InvalidBody> for Exception {
+    fn from(error: InvalidBody) -> Self {
+        Self::serialization(error.to_string())
+    }
+}
+
+impl From<Fault> for Exception {
+    fn from(fault: Fault) -> Self {
+        let (name, status) = match fault {
+            Fault::Throttled(_) => ("ThrottlingException", StatusCode::BAD_REQUEST),
+            Fault::Unreachable(_) => {
+                ("ServiceUnavailableException", StatusCode::SERVICE_UNAVAILABLE)
+            }
+            Fault::Internal(_) => return Self::internal(fault.into()),
+        };
+        Self::new(name, status, fault.into())
+    }
+}
+
+impl From<ListError> for Exception {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::InvalidToken => Self::combination("NextToken is not one of this listing's"),
+            ListError::Fault(fault) => fault.into(),
+        }
+    }
+}

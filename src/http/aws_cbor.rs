@@ -1,0 +1,88 @@
+//! The AWS RPC v2 CBOR face, which the newer AWS clients speak.
+//! (Protocol: <https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html>)
+
+use lambda_http::http::{HeaderValue, Method, StatusCode};
+use lambda_http::{Body, Response};
+use serde::Serialize;
+
+use super::aws::{self, Exception, Input, Operation, Output};
+use super::call::Call;
+use super::cbor::parse;
+use super::members::Members;
+
+pub(super) const CONTENT_TYPE: &str = "application/cbor";
+/// The header of every request and every answer, and its value.
+const SMITHY_PROTOCOL: &str = "smithy-protocol";
+const RPC_V2_CBOR: &str = "rpc-v2-cbor";
+
+pub(super) async fn answer(call: &mut Call<'_>) -> Response<Body> {
+    let mut response = match route(call).await {
+        Ok(output) => respond(StatusCode::OK, &output),
+        Err(exception) => {
+            let response = encode_exception(&exception);
+            call.log_line.failed(exception.failure);
+            response
+        }
+    };
+    if let Some(id) = call.request_id().and_then(|id| HeaderValue::from_str(id).ok()) {
+        response.headers_mut().insert("x-amzn-requestid", id);
+    }
+    response
+}
+
+async fn route(call: &mut Call<'_>) -> Result<Output, Exception> {
+    let operation = operation(call)?;
+    let body = call.body().map_err(Exception::too_large)?;
+    match call.media_type().as_deref() {
+        Some(CONTENT_TYPE) => {}
+        None if body.is_empty() => {}
+        _ => return Err(Exception::serialization("the content-type must be application/cbor")),
+    }
+    aws::run(call, decode(operation, body)?).await
+}
+
+/// The path is compared as a whole. The protocol would allow a prefix, but a policy that allows or
+/// denies one path must not be bypassed by another.
+fn operation(call: &Call<'_>) -> Result<Operation, Exception> {
+    // The protocol demands it: a proxy on the way may have judged the request by these headers.
+    if ["x-amz-target", "x-amzn-target"].iter().any(|name| call.header(name).is_some()) {
+        return Err(Exception::serialization("a request in CBOR must not have x-amz-target"));
+    }
+    if call.header(SMITHY_PROTOCOL) != Some(Ok(RPC_V2_CBOR)) {
+        return Err(Exception::serialization("the header smithy-protocol must be rpc-v2-cbor"));
+    }
+    let name = call.path().strip_prefix("service/WorkspacesService/operation/");
+    let is_exact = call.method() == Method::POST && call.is_path_literal();
+    let name = name.filter(|_| is_exact);
+    name.and_then(|name| name.parse().ok()).ok_or_else(Exception::unknown_operation)
+}
+
+/// An empty body means an empty map.
+fn decode(operation: Operation, body: &[u8]) -> Result<Input, Exception> {
+    let members = if body.is_empty() { Members::none() } else { parse(body)? };
+    Ok(Input::decode(operation, members)?)
+}
+
+fn encode_exception(exception: &Exception) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        /// The absolute id of the shape.
+        __type: String,
+        message: &'a str,
+    }
+    let Exception { name, status, failure } = exception;
+    let __type = format!("com.amazonaws.workspaces#{name}");
+    respond(*status, &Shape { __type, message: &failure.message })
+}
+
+fn respond(status: StatusCode, body: &impl Serialize) -> Response<Body> {
+    let mut bytes = vec![];
+    // Structs of strings and numbers always serialise, and a vector takes all bytes.
+    let _ = ciborium::into_writer(body, &mut bytes);
+    let mut response = Response::new(Body::Binary(bytes));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(SMITHY_PROTOCOL, HeaderValue::from_static(RPC_V2_CBOR));
+    headers.insert("content-type", HeaderValue::from_static(CONTENT_TYPE));
+    response
+}

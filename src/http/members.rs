@@ -1,0 +1,76 @@
+//! The members of a request's body, whatever encoding it came in.
+//!
+//! Strict: an object is an object, a string is a string, and no member stands twice. Derived
+//! deserialisers would also accept an array for an object, and their messages repeat the input. The
+//! messages here name the field only.
+
+use std::collections::BTreeMap;
+
+/// A value that is not decoded yet. `None` says that it has another type than the one asked for.
+pub(super) trait Encoded: Sized {
+    fn is_null(&self) -> bool;
+    /// The members of an object. An object with the same member twice is none: a client that names
+    /// two WorkSpaces to wipe has not said which.
+    fn into_object(self) -> Option<BTreeMap<String, Self>>;
+    fn into_array(self) -> Option<Vec<Self>>;
+    fn into_string(self) -> Option<String>;
+    fn into_integer(self) -> Option<i64>;
+}
+
+/// A body that is not in its encoding, or a value of another type than its field has.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct InvalidBody(pub(super) String);
+
+/// The members of an object that are not decoded yet.
+pub(super) struct Members<V>(BTreeMap<String, V>);
+
+impl<V: Encoded> Members<V> {
+    /// No members.
+    pub(super) fn none() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// The members of a value that must be an object; `place` names it in the error.
+    pub(super) fn of(
+        object: Option<BTreeMap<String, V>>,
+        place: &str,
+    ) -> Result<Self, InvalidBody> {
+        expect(object, place, "an object, with each field once").map(Self)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn take_string(&mut self, name: &str) -> Result<Option<String>, InvalidBody> {
+        self.take(name, |value| string(value, name))
+    }
+
+    pub(super) fn take_array(&mut self, name: &str) -> Result<Option<Vec<V>>, InvalidBody> {
+        self.take(name, |value| expect(value.into_array(), name, "an array"))
+    }
+
+    pub(super) fn take_integer(&mut self, name: &str) -> Result<Option<i64>, InvalidBody> {
+        self.take(name, |value| expect(value.into_integer(), name, "an integer"))
+    }
+
+    /// Removes a member and decodes it. `null` counts as absent.
+    fn take<T>(
+        &mut self,
+        name: &str,
+        decode: impl FnOnce(V) -> Result<T, InvalidBody>,
+    ) -> Result<Option<T>, InvalidBody> {
+        let value = self.0.remove(name).filter(|value| !value.is_null());
+        value.map(decode).transpose()
+    }
+}
+
+/// Decodes a value that must be a string; `place` names it in the error.
+pub(super) fn string(value: impl Encoded, place: &str) -> Result<String, InvalidBody> {
+    expect(value.into_string(), place, "a string")
+}
+
+fn expect<T>(value: Option<T>, place: &str, wanted: &str) -> Result<T, InvalidBody> {
+    value.ok_or_else(|| InvalidBody(format!("{place} must be {wanted}")))
+}
