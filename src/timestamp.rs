@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Add;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime, UtcOffset};
 
@@ -63,6 +63,31 @@ impl TryFrom<String> for Timestamp {
         let time = time.and_then(|time| time.checked_to_offset(UtcOffset::UTC));
         let time = time.filter(|time| time.year() >= 0).map(Self::from);
         time.ok_or_else(|| InvalidFormat("must be a time as in RFC 3339".to_owned()))
+    }
+}
+
+/// A point in time as AWS's protocols write it, in seconds since the Unix epoch: a number in JSON, and
+/// a number with CBOR's tag for that meaning (RFC 8949, 3.4.2) in CBOR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct EpochSeconds(pub Timestamp);
+
+impl TryFrom<i64> for EpochSeconds {
+    type Error = time::error::ComponentRange;
+
+    fn try_from(seconds: i64) -> Result<Self, Self::Error> {
+        OffsetDateTime::from_unix_timestamp(seconds).map(|time| Self(time.into()))
+    }
+}
+
+impl Serialize for EpochSeconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let seconds = self.0.epoch_seconds();
+        if serializer.is_human_readable() {
+            seconds.serialize(serializer)
+        } else {
+            ciborium::tag::Required::<_, 1>(seconds).serialize(serializer)
+        }
     }
 }
 

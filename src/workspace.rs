@@ -1,12 +1,17 @@
 //! WorkSpaces and their states. Pure: no I/O, no clock.
 
+mod description;
 mod ids;
 
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 use strum::{Display, EnumString, VariantArray};
 
-pub use self::ids::{BundleId, DirectoryId, Target, UserName, WorkspaceId};
+pub use self::description::{
+    DataReplicationSettings, Description, GlobalAccelerator, ModificationState, Properties,
+    RelatedWorkspace, SnakeCase, StandbyProperties,
+};
+pub use self::ids::{BundleId, DirectoryId, Target, UserName, WorkspaceId, WorkspaceName};
 use crate::rebuild::{Keys, Rebuild};
 use crate::timestamp::Timestamp;
 
@@ -118,6 +123,8 @@ pub enum Filter {
     },
     /// Those made from a bundle.
     Bundle(BundleId),
+    /// Those with a name.
+    Name(WorkspaceName),
 }
 
 /// One page of a listing.
@@ -127,42 +134,6 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Where the next page starts; `None` on the last one.
     pub next_token: Option<String>,
-}
-
-/// Descriptive fields of a WorkSpace (API model, shape `Workspace`).
-#[skip_serializing_none]
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[expect(missing_docs, reason = "the names are the API model's")]
-pub struct Description {
-    pub directory_id: Option<String>,
-    pub user_name: Option<String>,
-    pub ip_address: Option<String>,
-    pub bundle_id: Option<String>,
-    pub subnet_id: Option<String>,
-    pub error_message: Option<String>,
-    pub error_code: Option<String>,
-    pub computer_name: Option<String>,
-    pub volume_encryption_key: Option<String>,
-    pub user_volume_encryption_enabled: Option<bool>,
-    pub root_volume_encryption_enabled: Option<bool>,
-    pub workspace_name: Option<String>,
-    pub workspace_properties: Option<Properties>,
-}
-
-/// Properties of a WorkSpace (API model, shape `WorkspaceProperties`).
-#[skip_serializing_none]
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[expect(missing_docs, reason = "the names are the API model's")]
-pub struct Properties {
-    pub running_mode: Option<String>,
-    pub running_mode_auto_stop_timeout_in_minutes: Option<i32>,
-    pub root_volume_size_gib: Option<i32>,
-    pub user_volume_size_gib: Option<i32>,
-    pub compute_type_name: Option<String>,
-    pub protocols: Option<Vec<String>>,
-    pub operating_system_name: Option<String>,
 }
 
 #[cfg(test)]

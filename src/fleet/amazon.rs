@@ -1,5 +1,7 @@
 //! The real fleet: the Amazon WorkSpaces API.
 
+mod listed;
+
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -12,17 +14,18 @@ use aws_sdk_workspaces::config::{
 };
 use aws_sdk_workspaces::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_workspaces::operation::rebuild_workspaces::RebuildWorkspacesError;
-use aws_sdk_workspaces::types::{RebuildRequest, WorkspaceProperties, WorkspaceState};
+use aws_sdk_workspaces::types::RebuildRequest;
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep_until};
 
+use self::listed::listed;
 use super::{Fleet, HandOverError, Listed};
 use crate::aws_http::never_sent;
 use crate::config::{Config, FleetConfig};
 use crate::error::Cause;
 use crate::rebuild::FleetMode;
 use crate::timestamp::Timestamp;
-use crate::workspace::{Description, Properties, State, Workspace, WorkspaceId};
+use crate::workspace::{State, Workspace, WorkspaceId};
 
 /// The WorkSpaces of this account and region.
 #[derive(Debug)]
@@ -185,51 +188,6 @@ fn is_throttling(code: &str) -> bool {
         "TooManyRequestsException",
     ];
     THROTTLED.contains(&code)
-}
-
-/// A WorkSpace of an answer; `None` if its id is not valid. Empty strings count as absent, since
-/// DynamoDB refuses them in the keys of an index.
-fn listed(workspace: aws_sdk_workspaces::types::Workspace) -> Option<Listed> {
-    let some = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let workspace_id = WorkspaceId::try_from(workspace.workspace_id.unwrap_or_default()).ok()?;
-    let state = workspace.state.as_ref().map(WorkspaceState::as_str).unwrap_or_default();
-    Some(Listed {
-        workspace_id,
-        state: state.parse().unwrap_or(State::Unknown),
-        description: Description {
-            directory_id: some(workspace.directory_id),
-            user_name: some(workspace.user_name),
-            ip_address: some(workspace.ip_address),
-            bundle_id: some(workspace.bundle_id),
-            subnet_id: some(workspace.subnet_id),
-            error_message: some(workspace.error_message),
-            error_code: some(workspace.error_code),
-            computer_name: some(workspace.computer_name),
-            volume_encryption_key: some(workspace.volume_encryption_key),
-            user_volume_encryption_enabled: workspace.user_volume_encryption_enabled,
-            root_volume_encryption_enabled: workspace.root_volume_encryption_enabled,
-            workspace_name: some(workspace.workspace_name),
-            workspace_properties: workspace.workspace_properties.map(properties),
-        },
-    })
-}
-
-fn properties(properties: WorkspaceProperties) -> Properties {
-    let protocols = properties
-        .protocols
-        .map(|protocols| protocols.iter().map(|protocol| protocol.as_str().to_owned()).collect());
-    Properties {
-        running_mode: properties.running_mode.map(|mode| mode.as_str().to_owned()),
-        running_mode_auto_stop_timeout_in_minutes: properties
-            .running_mode_auto_stop_timeout_in_minutes,
-        root_volume_size_gib: properties.root_volume_size_gib,
-        user_volume_size_gib: properties.user_volume_size_gib,
-        compute_type_name: properties.compute_type_name.map(|name| name.as_str().to_owned()),
-        protocols,
-        operating_system_name: properties
-            .operating_system_name
-            .map(|name| name.as_str().to_owned()),
-    }
 }
 
 /// A rate limit: one call each `interval`, and `burst` calls at once after a pause. (The generic

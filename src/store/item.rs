@@ -20,6 +20,9 @@ pub(super) const OPEN_REBUILDS: &str = "OpenRebuilds";
 pub(super) const BY_DIRECTORY: &str = "Directory";
 /// The index of WorkSpaces by bundle.
 pub(super) const BY_BUNDLE: &str = "Bundle";
+/// The index of WorkSpaces by name. A filtered scan would read the whole table for a page; the index
+/// costs a write unit where a name is new or changes.
+pub(super) const BY_NAME: &str = "Name";
 
 /// An item of the table of WorkSpaces.
 #[derive(Deserialize)]

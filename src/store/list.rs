@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::types::KeysAndAttributes;
 use super::Store;
 use super::fault::fault;
 use super::item::{
-    BY_BUNDLE, BY_DIRECTORY, Item, attribute, id_of, readable, record_key, string, text, to_record,
-    to_workspace, workspace_key,
+    BY_BUNDLE, BY_DIRECTORY, BY_NAME, Item, attribute, id_of, readable, record_key, string, text,
+    to_record, to_workspace, workspace_key,
 };
 use crate::error::{Fault, ListError};
 use crate::rebuild::{Rebuild, RebuildId};
@@ -114,6 +114,11 @@ impl Store {
             Filter::Bundle(bundle_id) => {
                 let hash = ("BundleId", bundle_id.as_str());
                 let index = Index { name: BY_BUNDLE, hash, range: None };
+                self.page_of_index(&index, limit, last).await
+            }
+            Filter::Name(name) => {
+                let hash = ("WorkspaceName", name.as_str());
+                let index = Index { name: BY_NAME, hash, range: None };
                 self.page_of_index(&index, limit, last).await
             }
         }?;

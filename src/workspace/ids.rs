@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::InvalidFormat;
 
-/// Declares an id: a text of one form, which the API model gives as a pattern.
+/// Declares an id or a name: a text of one form, which the API model gives as a pattern.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $pattern:literal, $is_valid:path) => {
         $(#[$doc])*
@@ -18,7 +18,7 @@ macro_rules! id {
             /// The pattern in the API model.
             pub const PATTERN: &str = $pattern;
 
-            /// The id as text.
+            /// It as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -58,6 +58,13 @@ id!(
     is_bundle_id
 );
 
+id!(
+    /// The name of a WorkSpace that belongs to no single user.
+    WorkspaceName,
+    "^[a-zA-Z0-9_()][a-zA-Z0-9_.()-]{1,63}$",
+    is_workspace_name
+);
+
 fn is_workspace_id(text: &str) -> bool {
     is_id(text, "ws-", b'z')
 }
@@ -68,6 +75,14 @@ fn is_directory_id(text: &str) -> bool {
 
 fn is_bundle_id(text: &str) -> bool {
     is_id(text, "wsb-", b'z')
+}
+
+fn is_workspace_name(text: &str) -> bool {
+    let is_first = |byte: u8| byte.is_ascii_alphanumeric() || b"_()".contains(&byte);
+    let is_other = |byte: u8| is_first(byte) || b".-".contains(&byte);
+    (2..=64).contains(&text.len())
+        && text.starts_with(|first: char| u8::try_from(first).is_ok_and(is_first))
+        && text.bytes().all(is_other)
 }
 
 /// A prefix and 8 to 63 digits or letters, up to `last`.
@@ -160,7 +175,9 @@ mod tests {
     proptest! {
         #[test]
         fn an_id_matches_its_pattern_or_is_refused(
-            id in prop_oneof!["(d|wsd|wsb)-[0-9a-gA-Z]{6,70}", "[ -~]{0,70}", "\\PC{0,70}"],
+            id in prop_oneof![
+                "(d|wsd|wsb)-[0-9a-gA-Z]{6,70}", "[a-z0-9_.()-]{1,66}", "[ -~]{0,70}", "\\PC{0,70}",
+            ],
         ) {
             let tail = |prefix| id.strip_prefix(prefix).filter(|tail| (8..=63).contains(&tail.len()));
             let all = |tail: Option<&str>, set: &str| tail.is_some_and(|tail| tail.chars().all(|c| set.contains(c)));
@@ -168,6 +185,11 @@ mod tests {
             let alphanumeric = "0123456789abcdefghijklmnopqrstuvwxyz";
             prop_assert_eq!(is_directory_id(&id), all(tail("d-"), hex) || all(tail("wsd-"), alphanumeric));
             prop_assert_eq!(is_bundle_id(&id), all(tail("wsb-"), alphanumeric));
+            let first = |c: char| c.is_ascii_alphanumeric() || "_()".contains(c);
+            let is_name = id.starts_with(first)
+                && id.chars().all(|c| first(c) || ".-".contains(c))
+                && (2..=64).contains(&id.len());
+            prop_assert_eq!(is_workspace_name(&id), is_name);
         }
     }
 }

@@ -73,13 +73,15 @@ PATTERN = "Member must satisfy regular expression pattern: "
 WORKSPACE = PATTERN + "^ws-[0-9a-z]{8,63}$"
 DIRECTORY = PATTERN + "^(d-[0-9a-f]{8,63}$)|(wsd-[0-9a-z]{8,63}$)"
 BUNDLE = PATTERN + "^wsb-[0-9a-z]{8,63}$"
+NAME = PATTERN + "^[a-zA-Z0-9_()][a-zA-Z0-9_.()-]{1,63}$"
 LIST = "rebuildWorkspaceRequests"
 ID = "rebuildWorkspaceRequests.1.member.workspaceId"
 ONE = {"WorkspaceIds": ["ws-available0001"]}
 IN_DIRECTORY = {"DirectoryId": "d-906700a1b2"}
 IN_BUNDLE = {"BundleId": "wsb-0a1b2c3d4"}
 TOGETHER = (
-    "give WorkspaceIds, or DirectoryId with or without UserName, or BundleId, or none of them"
+    "give WorkspaceIds, or DirectoryId with or without UserName, or BundleId, or WorkspaceName, "
+    "or none of them"
 )
 NOT_A_TOKEN = "NextToken is not one of this listing's"
 TARGETS = "the operation is not known here; known are RebuildWorkspaces and DescribeWorkspaces"
@@ -95,7 +97,6 @@ ROWS = [
     *rows(
         REBUILD,
         SERIALIZATION,
-        ("empty body", b"", "the body is empty"),
         ("not JSON", b"{", "the body is not valid JSON"),
         ("two documents", b"{}{}", "the body is not valid JSON"),
         ("not UTF-8", b'{"a":"\xff"', "the body is not valid JSON"),
@@ -111,6 +112,7 @@ ROWS = [
     *rows(
         REBUILD,
         VALIDATION,
+        ("empty body", b"", broken(LIST, "Member must not be null")),
         ("no list", {}, broken(LIST, "Member must not be null")),
         ("list is null", {"RebuildWorkspaceRequests": None}, broken(LIST, "Member must not be null")),
         ("empty list", requests(), broken(LIST, at_least(1))),
@@ -149,6 +151,7 @@ ROWS = [
         ("26 ids", {"WorkspaceIds": [f"ws-{n:08}" for n in range(26)]}, broken("workspaceIds", at_most(25))),
         ("bad ids", {"WorkspaceIds": ["i-1", "i-2"]}, broken("workspaceIds", f"Member must satisfy constraint: [{WORKSPACE}]")),
         ("bad directory", {"DirectoryId": "d-906700G1b2"}, broken("directoryId", DIRECTORY)),
+        ("bad name", {"WorkspaceName": "-"}, broken("workspaceName", NAME)),
         ("bad bundle", {"BundleId": "wsb-1"}, broken("bundleId", BUNDLE)),
         ("empty user", {**IN_DIRECTORY, "UserName": ""}, broken("userName", at_least(1))),
         ("long user", {**IN_DIRECTORY, "UserName": "u" * 64}, broken("userName", at_most(63))),
@@ -164,7 +167,7 @@ ROWS = [
         ("ids and bundle", {**ONE, **IN_BUNDLE}, TOGETHER),
         ("directory and bundle", {**IN_DIRECTORY, **IN_BUNDLE}, TOGETHER),
         ("user alone", {"UserName": "ana.silva"}, TOGETHER),
-        ("name", {"WorkspaceName": "mine"}, "WorkspaceName is not supported here"),
+        ("name and bundle", {"WorkspaceName": "mine", **IN_BUNDLE}, TOGETHER),
         ("invalid token", {"NextToken": "nonsense"}, NOT_A_TOKEN),
         ("another listing's token", {**IN_DIRECTORY, "NextToken": "ws-available0001"}, NOT_A_TOKEN),
     ),

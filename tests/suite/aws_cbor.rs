@@ -194,6 +194,20 @@ async fn a_listing_is_paged_as_over_json() {
     assert_eq!(token, None, "20 WorkSpaces are three pages");
 }
 
+#[tokio::test]
+async fn a_time_is_a_number_in_json_and_has_its_tag_in_cbor() {
+    let system = System::start().await;
+    let ids = json!({ "WorkspaceIds": ["ws-error0001"] });
+    let json = system.send(&Ask::aws("DescribeWorkspaces", ids.to_string())).await.json();
+    let settings =
+        json!({ "DataReplication": "PRIMARY_AS_SOURCE", "RecoverySnapshotTime": 1_735_689_600 });
+    assert_eq!(json["Workspaces"][0]["DataReplicationSettings"], settings);
+    let ask = Ask::cbor("DescribeWorkspaces", bytes(&Cbor::serialized(&ids).expect("CBOR")));
+    let answer = system.send(&ask).await.body;
+    let time = [&b"\x74RecoverySnapshotTime"[..], b"\xc1\x1a\x67\x74\x85\x80"].concat();
+    assert_eq!(answer.windows(time.len()).filter(|part| *part == time).count(), 2);
+}
+
 /// API Gateway gives bytes to clients whose first `Accept` is `application/cbor`.
 #[tokio::test]
 async fn the_gateway_sends_bytes_to_whom_accepts_them() {

@@ -26,6 +26,7 @@ use crate::wire::{Attempt, SECRET, Wire};
 const AVAILABLE: &str = "ws-available0001";
 const DIRECTORY: &str = "d-0123456789";
 const BUNDLE: &str = "wsb-0123456789";
+const NAME: &str = "shared-(desk)_1.x";
 
 /// A client with the default retries.
 fn client(endpoint: &str) -> Client {
@@ -102,7 +103,7 @@ async fn put_60_workspaces(system: &System) -> (BTreeSet<String>, BTreeSet<Strin
         let user = if number % 2 == 0 { "zoé/λ" } else { "else" };
         let item = json!({
             "WorkspaceId": id, "State": "AVAILABLE",
-            "DirectoryId": DIRECTORY, "UserName": user, "BundleId": BUNDLE,
+            "DirectoryId": DIRECTORY, "UserName": user, "BundleId": BUNDLE, "WorkspaceName": NAME,
         });
         system.put("workspaces", item).await;
         if number % 2 == 0 {
@@ -118,7 +119,9 @@ async fn put_60_workspaces(system: &System) -> (BTreeSet<String>, BTreeSet<Strin
 async fn unreadable_items_are_left_out_of_every_listing() {
     let system = System::start().await;
     let (all, users) = put_60_workspaces(&system).await;
-    let described = json!({ "DirectoryId": DIRECTORY, "UserName": "zoé/λ", "BundleId": BUNDLE });
+    let described = json!({
+        "DirectoryId": DIRECTORY, "UserName": "zoé/λ", "BundleId": BUNDLE, "WorkspaceName": NAME,
+    });
     // Ids before, between and after the readable ones; some are no ids of WorkSpaces.
     for id in ["ws-sixt0000x", "ws-sixty0000x", "ws-sixty0059x", "A", "ws-", "ws-sixty0030!", "zz"]
     {
@@ -140,6 +143,7 @@ async fn unreadable_items_are_left_out_of_every_listing() {
             (describe().directory_id(DIRECTORY), all.clone()),
             (describe().directory_id(DIRECTORY).user_name("zoé/λ"), users.clone()),
             (describe().bundle_id(BUNDLE), all.clone()),
+            (describe().workspace_name(NAME), all.clone()),
             (describe().set_workspace_ids(by_ids.clone()), one.clone()),
         ] {
             let listed = pages(request, limit).await.concat();
@@ -291,7 +295,9 @@ async fn filters_that_cannot_be_combined_get_the_modelled_error() {
         describe().directory_id(DIRECTORY).bundle_id(BUNDLE),
         describe().user_name("zoé"),
         describe().user_name("zoé").bundle_id(BUNDLE),
-        describe().workspace_name("mine"),
+        describe().workspace_name("mine").bundle_id(BUNDLE),
+        describe().workspace_name("mine").workspace_ids(AVAILABLE),
+        describe().workspace_name("mine").user_name("zoé"),
     ] {
         is_invalid_parameter(request).await;
     }
@@ -412,6 +418,7 @@ async fn a_page_of_25_costs_at_most_two_requests() {
         (describe(), &["Scan"][..]),
         (describe().set_workspace_ids(some), &["BatchGetItem"]),
         (describe().bundle_id(BUNDLE), &["Query", "BatchGetItem"]),
+        (describe().workspace_name(NAME), &["Query", "BatchGetItem"]),
         (describe().directory_id(DIRECTORY), &["Query", "BatchGetItem"]),
         (describe().directory_id(DIRECTORY).user_name("else"), &["Query", "BatchGetItem"]),
     ] {
@@ -441,6 +448,7 @@ async fn the_paginator_lists_each_of_60_workspaces_once() {
             (describe().directory_id(DIRECTORY), &all),
             (describe().directory_id(DIRECTORY).user_name("zoé/λ"), &users),
             (describe().bundle_id(BUNDLE), &all),
+            (describe().workspace_name(NAME), &all),
             (describe().set_workspace_ids(Some(some.iter().cloned().collect())), &some),
         ] {
             let asked = format!("{:?} by {limit}", request.as_input());

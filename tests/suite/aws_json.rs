@@ -24,14 +24,14 @@ async fn each_error_has_its_status_name_and_message() {
     let object = "the body must be an object, with each field once";
     let null = "1 validation error detected: Value at 'rebuildWorkspaceRequests' \
         failed to satisfy constraint: Member must not be null";
-    let combination =
-        "give WorkspaceIds, or DirectoryId with or without UserName, or BundleId, or none of them";
+    let combination = "give WorkspaceIds, or DirectoryId with or without UserName, or BundleId, \
+        or WorkspaceName, or none of them";
     let operation =
         "the operation is not known here; known are RebuildWorkspaces and DescribeWorkspaces";
     let twice = r#"{"RebuildWorkspaceRequests":[],"RebuildWorkspaceRequests":[]}"#;
 
     for (ask, (status, name), message) in [
-        (rebuild(""), serialization, "the body is empty"),
+        (rebuild(""), validation, null),
         (rebuild("{"), serialization, "the body is not valid JSON"),
         (rebuild("{} {}"), serialization, "the body is not valid JSON"),
         (rebuild(&"[".repeat(10_000)), serialization, object),
@@ -44,6 +44,7 @@ async fn each_error_has_its_status_name_and_message() {
         (rebuild("{}"), validation, null),
         (requests("null"), validation, null),
         (describe(r#"{"UserName":"bo.lindqvist"}"#), values, combination),
+        (describe(r#"{"WorkspaceName":"x1","BundleId":"wsb-0a1b2c3d4"}"#), values, combination),
         (target("WorkspacesService.TerminateWorkspaces"), unknown, operation),
         (target("RebuildWorkspaces"), unknown, operation),
         (target(""), unknown, operation),
@@ -80,6 +81,22 @@ async fn every_outcome_of_a_rebuild_is_one_request_to_dynamodb() {
         assert_eq!(answer.status, 200);
         assert_eq!(system.wire.operations(), ["UpdateItem"], "{id}");
     }
+}
+
+/// PHP's SDK has a header of its own for the invocation id. It is the same key.
+#[tokio::test]
+async fn the_invocation_id_has_two_headers() {
+    let system = System::start().await;
+    let ask = |header, id| Ask::aws_rebuild("ws-available0001").with(header, id);
+    for ask in [ask("aws-sdk-invocation-id", "4711"), ask("amz-sdk-invocation-id", "4711")] {
+        assert_eq!(system.send(&ask).await.body, r#"{"FailedRequests":[]}"#);
+    }
+    let other = system.send(&ask("aws-sdk-invocation-id", "4712")).await.json();
+    assert_eq!(other["FailedRequests"][0]["ErrorCode"], "InvalidResourceState.Workspace");
+    let invalid = system.send(&ask("aws-sdk-invocation-id", "")).await.json();
+    let message = "1 validation error detected: Value at 'aws-sdk-invocation-id' failed to satisfy \
+        constraint: Member must have 1 to 255 visible characters";
+    assert_eq!(invalid["message"], message);
 }
 
 #[tokio::test]

@@ -519,6 +519,56 @@ async fn a_workspace_is_shown_with_its_rebuild() {
 }
 
 #[tokio::test]
+async fn everything_that_is_known_of_a_workspace_is_shown() {
+    let system = System::start().await;
+    let replication = json!({
+        "data_replication": "PRIMARY_AS_SOURCE",
+        "recovery_snapshot_time": "2025-01-01T00:00:00Z",
+    });
+    let mut standby = replication.clone();
+    standby["standby_workspace_id"] = json!("ws-standby0001");
+    let known = json!({
+        "workspace_id": "ws-error0001",
+        "state": "ERROR",
+        "rebuildable": true,
+        "directory_id": "d-906700c3d4",
+        "user_name": "quinn.murphy",
+        "ip_address": "10.20.20.36",
+        "ipv6_address": "2001:db8:14::36",
+        "bundle_id": "wsb-5e6f7g8h9",
+        "subnet_id": "subnet-1b2c3d4e5f6071829",
+        "error_message": "The computer could not join the domain.",
+        "error_code": "DomainJoin.Failed",
+        "computer_name": "WSAMZN-2B70C35",
+        "volume_encryption_key": "arn:aws:kms:us-east-1:000000000000:alias/aws/workspaces",
+        "user_volume_encryption_enabled": true,
+        "root_volume_encryption_enabled": false,
+        "workspace_name": "build-desk-1",
+        "workspace_properties": {
+            "running_mode": "AUTO_STOP",
+            "running_mode_auto_stop_timeout_in_minutes": 60,
+            "root_volume_size_gib": 80,
+            "user_volume_size_gib": 100,
+            "compute_type_name": "PERFORMANCE",
+            "protocols": ["WSP"],
+            "operating_system_name": "WINDOWS_SERVER_2022",
+            "global_accelerator": { "mode": "ENABLED_AUTO", "preferred_protocol": "TCP" },
+            "nested_virtualization_enabled": false,
+        },
+        "modification_states": [{ "resource": "USER_VOLUME", "state": "UPDATE_INITIATED" }],
+        "related_workspaces": [{
+            "workspace_id": "ws-standby0001",
+            "region": "us-west-2",
+            "state": "AVAILABLE",
+            "type": "STANDBY",
+        }],
+        "data_replication_settings": replication,
+        "standby_workspaces_properties": [standby],
+    });
+    assert_eq!(system.send(&Ask::get("/workspaces/ws-error0001")).await.data(), known);
+}
+
+#[tokio::test]
 async fn a_rebuild_can_be_polled_until_it_ends() {
     let system = System::start().await;
     let id = "ws-error0001";

@@ -16,6 +16,7 @@ use crate::system::{Ask, System};
 /// The directory and the bundle of the whole fleet.
 const DIRECTORY: &str = "d-0123456789";
 const BUNDLE: &str = "wsb-growth001";
+const NAME: &str = "shared";
 
 #[tokio::test]
 async fn costs_do_not_grow_with_the_fleet() {
@@ -71,6 +72,7 @@ async fn costs(fleet: usize) -> Vec<(&'static str, Vec<Cost>)> {
         ("by user", describe(json!({ "DirectoryId": DIRECTORY, "UserName": "user-3" }))),
         ("by directory", describe(json!({ "DirectoryId": DIRECTORY, "Limit": 5 }))),
         ("by bundle", describe(json!({ "BundleId": BUNDLE, "Limit": 5 }))),
+        ("by name", describe(json!({ "WorkspaceName": NAME, "Limit": 5 }))),
         ("all", describe(json!({ "Limit": 5 }))),
     ];
     let mut costs = vec![];
@@ -95,7 +97,8 @@ async fn fill(system: &System, fleet: usize) {
             .item("State", text("AVAILABLE"))
             .item("DirectoryId", text(DIRECTORY))
             .item("UserName", text(&format!("user-{number}")))
-            .item("BundleId", text(BUNDLE));
+            .item("BundleId", text(BUNDLE))
+            .item("WorkspaceName", text(NAME));
         WriteRequest::builder().put_request(put.build().expect("an item")).build()
     };
     let numbers: Vec<_> = (0..fleet).collect();

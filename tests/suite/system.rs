@@ -119,6 +119,13 @@ impl System {
         items.map(|item| serde_dynamo::from_item(item).expect("JSON")).collect()
     }
 
+    /// Removes the item of a WorkSpace from a table.
+    pub async fn remove(&self, table: &str, id: &str) {
+        let request = self.client.delete_item().table_name(table);
+        let request = request.key("WorkspaceId", AttributeValue::S(id.into()));
+        request.send().await.expect("an answer");
+    }
+
     /// Writes an item, given as plain JSON, to a table.
     pub async fn put(&self, table: &str, item: Value) {
         let item = serde_dynamo::to_item(item).expect("an object");

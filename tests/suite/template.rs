@@ -18,7 +18,7 @@ use rebuild_workspaces::rebuild::FleetMode;
 use rebuild_workspaces::reconcile::{Limits, Reconciler, Timing};
 use rebuild_workspaces::service::{Caller, RebuildRequest, Service};
 use rebuild_workspaces::store::Store;
-use rebuild_workspaces::workspace::{BundleId, DirectoryId, Filter, WorkspaceId};
+use rebuild_workspaces::workspace::{BundleId, DirectoryId, Filter, WorkspaceId, WorkspaceName};
 use serde_json::Value as Json;
 use serde_yaml_ng::Value;
 use time::OffsetDateTime;
@@ -41,7 +41,8 @@ async fn the_role_of_the_api_function_allows_exactly_its_requests() {
     let directory_id = DirectoryId::try_from("d-906700a1b2".to_owned()).expect("an id");
     let bundle_id = BundleId::try_from("wsb-0a1b2c3d4".to_owned()).expect("an id");
     let directory = Filter::Directory { directory_id, user_name: None };
-    for filter in [Filter::All, directory, Filter::Bundle(bundle_id)] {
+    let name = WorkspaceName::try_from("build-desk-1".to_owned()).expect("a name");
+    for filter in [Filter::All, directory, Filter::Bundle(bundle_id), Filter::Name(name)] {
         service.list_workspaces(&filter, 25, None).await.expect("a page");
     }
     service.list_open_rebuilds(None, 25, None).await.expect("a page");

@@ -6,7 +6,7 @@ use super::exception::Exception;
 use crate::error::InvalidFormat;
 use crate::http::members::{Encoded, InvalidBody, Members, string};
 use crate::rebuild::IdempotencyKey;
-use crate::workspace::{BundleId, DirectoryId, Filter, UserName, WorkspaceId};
+use crate::workspace::{BundleId, DirectoryId, Filter, UserName, WorkspaceId, WorkspaceName};
 
 /// The most ids, and the longest page, of one `DescribeWorkspaces` (API model).
 const PAGE: u8 = 25;
@@ -126,26 +126,26 @@ impl DescribeWorkspacesInput {
         let user_name = self.user_name.map(UserName::try_from).transpose();
         let bundle_id = self.bundle_id.map(BundleId::try_from).transpose();
         constraints.pattern("bundleId", bundle_id.is_ok(), BundleId::PATTERN);
+        let name = self.workspace_name.map(WorkspaceName::try_from).transpose();
+        constraints.pattern("workspaceName", name.is_ok(), WorkspaceName::PATTERN);
         constraints.bounds("limit", "value", self.limit, 1..=PAGE.into());
         constraints.length("nextToken", characters(&self.next_token), 1..=2048);
         let limit = u8::try_from(self.limit.unwrap_or(PAGE.into())).ok();
         let limit = constraints.check(limit).map_err(Exception::validation)?;
 
-        if self.workspace_name.is_some() {
-            return Err(Exception::combination("WorkspaceName is not supported here"));
-        }
         let (ids, directory_id) = (ids.ok().flatten(), directory_id.ok().flatten());
         let (user_name, bundle_id) = (user_name.ok().flatten(), bundle_id.ok().flatten());
-        let filter = match (ids, directory_id, user_name, bundle_id) {
-            (None, None, None, None) => Filter::All,
-            (Some(ids), None, None, None) => Filter::Ids(ids),
-            (None, Some(directory_id), user_name, None) => {
+        let filter = match (ids, directory_id, user_name, bundle_id, name.ok().flatten()) {
+            (None, None, None, None, None) => Filter::All,
+            (Some(ids), None, None, None, None) => Filter::Ids(ids),
+            (None, Some(directory_id), user_name, None, None) => {
                 Filter::Directory { directory_id, user_name }
             }
-            (None, None, None, Some(bundle_id)) => Filter::Bundle(bundle_id),
+            (None, None, None, Some(bundle_id), None) => Filter::Bundle(bundle_id),
+            (None, None, None, None, Some(name)) => Filter::Name(name),
             _ => {
                 return Err(Exception::combination(
-                    "give WorkspaceIds, or DirectoryId with or without UserName, or BundleId, or none of them",
+                    "give WorkspaceIds, or DirectoryId with or without UserName, or BundleId, or WorkspaceName, or none of them",
                 ));
             }
         };

@@ -5,7 +5,7 @@ use serde_with::skip_serializing_none;
 
 use crate::rebuild::{Rebuild, RebuildId, Status};
 use crate::timestamp::Timestamp;
-use crate::workspace::{Page, Properties, Protection, State, Workspace, WorkspaceId};
+use crate::workspace::{Description, Page, Protection, SnakeCase, State, Workspace, WorkspaceId};
 
 #[derive(Serialize)]
 pub(super) struct ErrorData<'a> {
@@ -109,19 +109,8 @@ pub(super) struct WorkspaceData<'a> {
     state: State,
     rebuildable: bool,
     protection: Option<ProtectionData<'a>>,
-    directory_id: Option<&'a str>,
-    user_name: Option<&'a str>,
-    ip_address: Option<&'a str>,
-    bundle_id: Option<&'a str>,
-    subnet_id: Option<&'a str>,
-    error_message: Option<&'a str>,
-    error_code: Option<&'a str>,
-    computer_name: Option<&'a str>,
-    volume_encryption_key: Option<&'a str>,
-    user_volume_encryption_enabled: Option<bool>,
-    root_volume_encryption_enabled: Option<bool>,
-    workspace_name: Option<&'a str>,
-    workspace_properties: Option<PropertiesData<'a>>,
+    #[serde(flatten)]
+    description: SnakeCase<'a, Description>,
     rebuild: Option<RebuildData<'a>>,
 }
 
@@ -133,22 +122,7 @@ impl<'a> WorkspaceData<'a> {
             state: *state,
             rebuildable: workspace.is_rebuildable(),
             protection: protection.as_ref().map(ProtectionData::new),
-            directory_id: description.directory_id.as_deref(),
-            user_name: description.user_name.as_deref(),
-            ip_address: description.ip_address.as_deref(),
-            bundle_id: description.bundle_id.as_deref(),
-            subnet_id: description.subnet_id.as_deref(),
-            error_message: description.error_message.as_deref(),
-            error_code: description.error_code.as_deref(),
-            computer_name: description.computer_name.as_deref(),
-            volume_encryption_key: description.volume_encryption_key.as_deref(),
-            user_volume_encryption_enabled: description.user_volume_encryption_enabled,
-            root_volume_encryption_enabled: description.root_volume_encryption_enabled,
-            workspace_name: description.workspace_name.as_deref(),
-            workspace_properties: description
-                .workspace_properties
-                .as_ref()
-                .map(PropertiesData::new),
+            description: SnakeCase(description),
             rebuild: rebuild.as_ref().map(|rebuild| RebuildData::new(workspace_id, rebuild)),
         }
     }
@@ -168,33 +142,6 @@ impl<'a> ProtectionData<'a> {
             protected_by: protection.protected_by.as_deref(),
             protected_at: protection.protected_at,
             reason: protection.reason.as_deref(),
-        }
-    }
-}
-
-#[skip_serializing_none]
-#[derive(Serialize)]
-struct PropertiesData<'a> {
-    running_mode: Option<&'a str>,
-    running_mode_auto_stop_timeout_in_minutes: Option<i32>,
-    root_volume_size_gib: Option<i32>,
-    user_volume_size_gib: Option<i32>,
-    compute_type_name: Option<&'a str>,
-    protocols: Option<&'a [String]>,
-    operating_system_name: Option<&'a str>,
-}
-
-impl<'a> PropertiesData<'a> {
-    fn new(properties: &'a Properties) -> Self {
-        Self {
-            running_mode: properties.running_mode.as_deref(),
-            running_mode_auto_stop_timeout_in_minutes: properties
-                .running_mode_auto_stop_timeout_in_minutes,
-            root_volume_size_gib: properties.root_volume_size_gib,
-            user_volume_size_gib: properties.user_volume_size_gib,
-            compute_type_name: properties.compute_type_name.as_deref(),
-            protocols: properties.protocols.as_deref(),
-            operating_system_name: properties.operating_system_name.as_deref(),
         }
     }
 }

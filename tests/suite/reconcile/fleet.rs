@@ -36,6 +36,29 @@ fn id(text: &str) -> WorkspaceId {
     WorkspaceId::try_from(text.to_owned()).expect("an id")
 }
 
+/// Everything that the fleet tells of a WorkSpace is kept and shown again.
+#[tokio::test]
+async fn sync_takes_over_every_member() {
+    let (front, back) = (System::start_for_amazon().await, System::start().await);
+    for item in front.scan("workspaces").await {
+        front.remove("workspaces", item["WorkspaceId"].as_str().expect("an id")).await;
+    }
+    let (store, fleet) = (front.store.clone(), amazon(&back.api));
+    let timing = Timing::of_simulated(time::Duration::DAY);
+    let clock = OffsetDateTime::now_utc;
+    let synced = Reconciler { store, fleet, clock, timing, limits: Limits::default() }.sync().await;
+    assert!(synced.is_ok(), "{synced:?}");
+    let shown = async |system: &System| {
+        let answer = system.send(&Ask::aws("DescribeWorkspaces", "{}")).await.json();
+        let mut all = answer["Workspaces"].as_array().expect("a page").clone();
+        all.sort_by_key(|workspace| workspace["WorkspaceId"].to_string());
+        all
+    };
+    let told = shown(&back).await;
+    assert!(told.iter().any(|workspace| workspace.get("StandbyWorkspacesProperties").is_some()));
+    assert_eq!(shown(&front).await, told);
+}
+
 #[tokio::test]
 async fn one_system_can_be_the_fleet_of_another() {
     let (front, back) = (System::start_for_amazon().await, System::start().await);
