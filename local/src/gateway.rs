@@ -29,7 +29,7 @@ use tokio::time::timeout;
 use crate::snapshots;
 
 /// The media type that the template tells API Gateway to be binary.
-const BINARY_MEDIA_TYPE: &str = "application/cbor";
+pub const BINARY_MEDIA_TYPE: &str = "application/cbor";
 /// The largest body that API Gateway accepts, in bytes.
 const PAYLOAD_LIMIT: usize = 10 * 1024 * 1024;
 /// How long a client may take to send the head of a request, and how long to send its body.
@@ -76,8 +76,8 @@ async fn answer(
         Ok(Err(_)) => return refused(StatusCode::BAD_REQUEST),
         Err(_) => return refused(StatusCode::REQUEST_TIMEOUT),
     };
-    if head.headers.get("x-amz-target").is_some_and(|target| target == snapshots::TARGET) {
-        return snapshots::answer(&service, &body).await;
+    if let Some(protocol) = snapshots::asked_in(&head) {
+        return snapshots::answer(&service, protocol, &body).await;
     }
     let response = invoke(service, event(&head, &body, client).to_string()).await;
     to_http(&response, is_binary(&head.headers, header::ACCEPT))

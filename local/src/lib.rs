@@ -3,4 +3,4 @@
 
 pub mod dynamodb;
 pub mod gateway;
-pub mod snapshots;
+mod snapshots;

@@ -1,42 +1,107 @@
-//! `DescribeWorkspaceSnapshots` of the simulated fleet. The function itself does not have this
-//! operation; a local run answers it, so that it can be the fleet of another one.
+//! `DescribeWorkspaceSnapshots` of the simulated fleet, in both protocols of AWS. The function itself
+//! does not have this operation; a local run answers it, so that it can be the fleet of another one.
 
-use axum::http::{StatusCode, header};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use rebuild_workspaces::fleet::simulated;
 use rebuild_workspaces::service::Service;
+use rebuild_workspaces::timestamp::EpochSeconds;
 use rebuild_workspaces::workspace::{Target, WorkspaceId};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-/// The target of the operation in AWS JSON.
-pub const TARGET: &str = "WorkspacesService.DescribeWorkspaceSnapshots";
+const OPERATION: &str = "DescribeWorkspaceSnapshots";
+const SMITHY_PROTOCOL: HeaderName = HeaderName::from_static("smithy-protocol");
 
-/// Answers a request with this body.
-pub async fn answer(service: &Service, body: &[u8]) -> Response {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let id = body["WorkspaceId"].as_str().unwrap_or_default().to_owned();
-    let (status, answer) = match WorkspaceId::try_from(id).map(Target::from) {
-        Err(error) => {
-            let message = format!("WorkspaceId {error}");
-            (StatusCode::BAD_REQUEST, failure("ValidationException", &message))
-        }
-        Ok(target) => match service.describe_workspace(&target).await {
-            Err(error) => {
-                (StatusCode::BAD_REQUEST, failure("ResourceNotFoundException", &error.to_string()))
-            }
-            Ok(workspace) => {
-                let snapshot = simulated::snapshot(&workspace, OffsetDateTime::now_utc().into());
-                let snapshot = snapshot.map(|at| json!({ "SnapshotTime": at.epoch_seconds() }));
-                let snapshots: Vec<_> = snapshot.into_iter().collect();
-                (StatusCode::OK, json!({ "RebuildSnapshots": snapshots, "RestoreSnapshots": [] }))
-            }
-        },
-    };
-    let headers = [(header::CONTENT_TYPE, "application/x-amz-json-1.1")];
-    (status, headers, answer.to_string()).into_response()
+/// A protocol of AWS clients.
+#[derive(Clone, Copy)]
+pub(crate) enum Protocol {
+    Json,
+    Cbor,
 }
 
-fn failure(name: &str, message: &str) -> Value {
-    json!({ "__type": name, "message": message })
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Input {
+    workspace_id: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Output {
+    rebuild_snapshots: Vec<Snapshot>,
+    restore_snapshots: [Snapshot; 0],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Snapshot {
+    snapshot_time: EpochSeconds,
+}
+
+#[derive(Serialize)]
+struct Failure {
+    __type: &'static str,
+    message: String,
+}
+
+/// The protocol in which a request asks for this operation, if it does.
+pub(crate) fn asked_in(head: &Parts) -> Option<Protocol> {
+    let is = |name: HeaderName, value: &str| head.headers.get(name).is_some_and(|is| is == value);
+    let target = HeaderName::from_static("x-amz-target");
+    let path = format!("/service/WorkspacesService/operation/{OPERATION}");
+    if is(target, &format!("WorkspacesService.{OPERATION}")) {
+        Some(Protocol::Json)
+    } else if is(SMITHY_PROTOCOL, "rpc-v2-cbor") && head.uri.path() == path {
+        Some(Protocol::Cbor)
+    } else {
+        None
+    }
+}
+
+/// Answers a request with this body.
+pub(crate) async fn answer(service: &Service, protocol: Protocol, body: &[u8]) -> Response {
+    let input: Input = match protocol {
+        Protocol::Json => serde_json::from_slice(body).unwrap_or_default(),
+        Protocol::Cbor => ciborium::from_reader(body).unwrap_or_default(),
+    };
+    match newest(service, input.workspace_id).await {
+        Ok(rebuild_snapshots) => {
+            let output = Output { rebuild_snapshots, restore_snapshots: [] };
+            encode(StatusCode::OK, protocol, &output)
+        }
+        Err(failure) => encode(StatusCode::BAD_REQUEST, protocol, &failure),
+    }
+}
+
+async fn newest(service: &Service, id: String) -> Result<Vec<Snapshot>, Failure> {
+    let failure = |__type, message| Failure { __type, message };
+    let id = WorkspaceId::try_from(id)
+        .map_err(|error| failure("ValidationException", format!("WorkspaceId {error}")))?;
+    let workspace = service
+        .describe_workspace(&Target::from(id))
+        .await
+        .map_err(|error| failure("ResourceNotFoundException", error.to_string()))?;
+    let newest = simulated::snapshot(&workspace, OffsetDateTime::now_utc().into());
+    Ok(newest.map(|at| Snapshot { snapshot_time: EpochSeconds(at) }).into_iter().collect())
+}
+
+fn encode(status: StatusCode, protocol: Protocol, answer: &impl Serialize) -> Response {
+    let mut headers = HeaderMap::new();
+    let mut insert = |name, value| headers.insert(name, HeaderValue::from_static(value));
+    let mut body = vec![];
+    match protocol {
+        Protocol::Json => {
+            insert(CONTENT_TYPE, "application/x-amz-json-1.1");
+            serde_json::to_writer(&mut body, answer).expect("a vector takes all bytes");
+        }
+        Protocol::Cbor => {
+            insert(CONTENT_TYPE, "application/cbor");
+            insert(SMITHY_PROTOCOL, "rpc-v2-cbor");
+            ciborium::into_writer(answer, &mut body).expect("a vector takes all bytes");
+        }
+    }
+    (status, headers, body).into_response()
 }

@@ -8,6 +8,8 @@ mod output;
 #[cfg(test)]
 mod properties;
 
+use lambda_http::http::HeaderValue;
+use lambda_http::{Body, Response};
 use strum::EnumString;
 
 pub(super) use self::exception::Exception;
@@ -31,8 +33,27 @@ pub(super) enum Operation {
     DescribeWorkspaces,
 }
 
-/// Carries out an operation.
-pub(super) async fn run(call: &mut Call<'_>, input: Input) -> Result<Output, Exception> {
+/// Answers a request whose input was decoded by its protocol, which also encodes the result.
+pub(super) async fn answer(
+    call: &mut Call<'_>,
+    input: Result<Input, Exception>,
+    encode: fn(Result<&Output, &Exception>) -> Response<Body>,
+) -> Response<Body> {
+    let result = match input {
+        Ok(input) => run(call, input).await,
+        Err(exception) => Err(exception),
+    };
+    let mut response = encode(result.as_ref());
+    if let Err(exception) = result {
+        call.log_line.failed(exception.failure);
+    }
+    if let Some(id) = call.request_id().and_then(|id| HeaderValue::from_str(id).ok()) {
+        response.headers_mut().insert("x-amzn-requestid", id);
+    }
+    response
+}
+
+async fn run(call: &mut Call<'_>, input: Input) -> Result<Output, Exception> {
     Ok(match input {
         Input::RebuildWorkspaces(input) => {
             Output::RebuildWorkspaces(rebuild_workspaces(call, input).await?)

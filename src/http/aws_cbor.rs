@@ -16,21 +16,11 @@ const SMITHY_PROTOCOL: &str = "smithy-protocol";
 const RPC_V2_CBOR: &str = "rpc-v2-cbor";
 
 pub(super) async fn answer(call: &mut Call<'_>) -> Response<Body> {
-    let mut response = match route(call).await {
-        Ok(output) => respond(StatusCode::OK, &output),
-        Err(exception) => {
-            let response = encode_exception(&exception);
-            call.log_line.failed(exception.failure);
-            response
-        }
-    };
-    if let Some(id) = call.request_id().and_then(|id| HeaderValue::from_str(id).ok()) {
-        response.headers_mut().insert("x-amzn-requestid", id);
-    }
-    response
+    let input = decode(call);
+    aws::answer(call, input, encode).await
 }
 
-async fn route(call: &mut Call<'_>) -> Result<Output, Exception> {
+fn decode(call: &Call<'_>) -> Result<Input, Exception> {
     let operation = operation(call)?;
     let body = call.body().map_err(Exception::too_large)?;
     match call.media_type().as_deref() {
@@ -38,7 +28,8 @@ async fn route(call: &mut Call<'_>) -> Result<Output, Exception> {
         None if body.is_empty() => {}
         _ => return Err(Exception::serialization("the content-type must be application/cbor")),
     }
-    aws::run(call, decode(operation, body)?).await
+    let members = if body.is_empty() { Members::none() } else { parse(body)? };
+    Ok(Input::decode(operation, members)?)
 }
 
 /// The path is compared as a whole. The protocol would allow a prefix, but a policy that allows or
@@ -57,22 +48,20 @@ fn operation(call: &Call<'_>) -> Result<Operation, Exception> {
     name.and_then(|name| name.parse().ok()).ok_or_else(Exception::unknown_operation)
 }
 
-/// An empty body means an empty map.
-fn decode(operation: Operation, body: &[u8]) -> Result<Input, Exception> {
-    let members = if body.is_empty() { Members::none() } else { parse(body)? };
-    Ok(Input::decode(operation, members)?)
-}
-
-fn encode_exception(exception: &Exception) -> Response<Body> {
+fn encode(result: Result<&Output, &Exception>) -> Response<Body> {
     #[derive(Serialize)]
     struct Shape<'a> {
         /// The absolute id of the shape.
         __type: String,
         message: &'a str,
     }
-    let Exception { name, status, failure } = exception;
-    let __type = format!("com.amazonaws.workspaces#{name}");
-    respond(*status, &Shape { __type, message: &failure.message })
+    match result {
+        Ok(output) => respond(StatusCode::OK, output),
+        Err(Exception { name, status, failure }) => {
+            let __type = format!("com.amazonaws.workspaces#{name}");
+            respond(*status, &Shape { __type, message: &failure.message })
+        }
+    }
 }
 
 fn respond(status: StatusCode, body: &impl Serialize) -> Response<Body> {

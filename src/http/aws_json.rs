@@ -13,24 +13,15 @@ use super::members::Members;
 pub(super) const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
 pub(super) async fn answer(call: &mut Call<'_>) -> Response<Body> {
-    let mut response = match route(call).await {
-        Ok(output) => respond(StatusCode::OK, CONTENT_TYPE, &output),
-        Err(exception) => {
-            let response = encode_exception(&exception);
-            call.log_line.failed(exception.failure);
-            response
-        }
-    };
-    if let Some(id) = call.request_id().and_then(|id| HeaderValue::from_str(id).ok()) {
-        response.headers_mut().insert("x-amzn-requestid", id);
-    }
-    response
+    let input = decode(call);
+    aws::answer(call, input, encode).await
 }
 
-async fn route(call: &mut Call<'_>) -> Result<Output, Exception> {
+fn decode(call: &Call<'_>) -> Result<Input, Exception> {
     let operation = operation(call)?;
     let body = call.body().map_err(Exception::too_large)?;
-    aws::run(call, decode(operation, body)?).await
+    let members = if body.is_empty() { Members::none() } else { parse(body)? };
+    Ok(Input::decode(operation, members)?)
 }
 
 fn operation(call: &Call<'_>) -> Result<Operation, Exception> {
@@ -40,21 +31,19 @@ fn operation(call: &Call<'_>) -> Result<Operation, Exception> {
     name.and_then(|name| name.parse().ok()).ok_or_else(Exception::unknown_operation)
 }
 
-/// An empty body means `{}`.
-fn decode(operation: Operation, body: &[u8]) -> Result<Input, Exception> {
-    let members = if body.is_empty() { Members::none() } else { parse(body)? };
-    Ok(Input::decode(operation, members)?)
-}
-
-fn encode_exception(exception: &Exception) -> Response<Body> {
+fn encode(result: Result<&Output, &Exception>) -> Response<Body> {
     #[derive(Serialize)]
     struct Shape<'a> {
         __type: &'static str,
         message: &'a str,
     }
-    let Exception { name, status, failure } = exception;
-    let body = Shape { __type: name, message: &failure.message };
-    let mut response = respond(*status, CONTENT_TYPE, &body);
-    response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(name));
-    response
+    match result {
+        Ok(output) => respond(StatusCode::OK, CONTENT_TYPE, output),
+        Err(Exception { name, status, failure }) => {
+            let shape = Shape { __type: name, message: &failure.message };
+            let mut response = respond(*status, CONTENT_TYPE, &shape);
+            response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(name));
+            response
+        }
+    }
 }

@@ -1,4 +1,4 @@
-"""A plugin for the aws CLI that replaces the body and the target of a request with those of a test.
+"""A plugin for the aws CLI that replaces the body, the path and the headers of a request with those of a test.
 
 By itself, the CLI sends neither a body of wrong types nor an unknown target. The CLI handles the
 answer as usual.
@@ -7,6 +7,7 @@ answer as usual.
 import base64
 import json
 import os
+import urllib.parse
 
 
 def awscli_initialize(events):
@@ -19,8 +20,10 @@ def put(params):
     change(params, base64.b64decode(broken["body"]), broken["headers"])
 
 
-def change(params, body, headers):
+def change(params, body, headers, path="/"):
     params["body"] = body
-    for name in [name for name in params["headers"] if name.lower() in ("content-type", "x-amz-target")]:
+    params["url"] = urllib.parse.urljoin(params["url"], path)
+    protocol = ("content-type", "x-amz-target", "smithy-protocol", "accept")
+    for name in [name for name in params["headers"] if name.lower() in protocol]:
         del params["headers"][name]
     params["headers"].update(headers)

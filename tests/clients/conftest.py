@@ -6,6 +6,7 @@ import http.client
 import http.server
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -93,7 +94,8 @@ class RelayHandler(http.server.BaseHTTPRequestHandler):
         fault = self.server.fault
         if self.server.once:
             self.server.fault = None
-        self.server.seen.append(self.headers["x-amz-target"])
+        operation = self.headers["x-amz-target"] or self.path
+        self.server.seen.append(re.split("[./]", operation)[-1])
         if isinstance(fault, tuple):
             status, name = fault
             error = '{"__type":"com.amazonaws.dynamodb.v20120810#%s","message":"SECRET"}' % name
@@ -163,8 +165,15 @@ def api(row, request):
         yield request.getfixturevalue("shared")
 
 
-def boto3_client(url, attempts=3):
-    return boto3.client(
+JSON, CBOR = "json", "smithy-rpc-v2-cbor"
+
+
+def boto3_client(url, attempts=3, protocol=JSON):
+    """A client that speaks a protocol of the model. (By itself, boto3 prefers JSON.)"""
+    session = boto3.Session()
+    loader = session._session.get_component("data_loader")
+    loader.load_service_model("workspaces", "service-2")["metadata"]["protocols"] = [protocol]
+    client = session.client(
         "workspaces",
         region_name=REGION,
         endpoint_url=url,
@@ -172,6 +181,8 @@ def boto3_client(url, attempts=3):
         aws_secret_access_key="test",
         config=Config(retries={"total_max_attempts": attempts, "mode": "standard"}),
     )
+    assert client.meta.service_model.resolved_protocol == protocol
+    return client
 
 
 def aws_environment(**more):

@@ -1,7 +1,9 @@
-"""The error table of the AWS JSON face: each row has a request and the expected answer."""
+"""The error table of the AWS faces: each row has a request and the expected answer."""
 
 import dataclasses
 import json
+
+import cbor2
 
 REBUILD, DESCRIBE = "RebuildWorkspaces", "DescribeWorkspaces"
 VALID = {"RebuildWorkspaceRequests": [{"WorkspaceId": "ws-available0001"}]}
@@ -26,6 +28,8 @@ class Row:
     message: str
     # "operation" means the target of the operation; None omits the header.
     target: str | None = "operation"
+    # The body in CBOR, if it is not the value of the JSON body.
+    cbor: bytes | None = None
     # The fault of DynamoDB, as in `Relay`, or "unreachable".
     fault: object = None
 
@@ -34,6 +38,25 @@ class Row:
         headers = {"content-type": "application/x-amz-json-1.1"}
         target = f"WorkspacesService.{self.operation}" if self.target == "operation" else self.target
         return headers if target is None else {**headers, "x-amz-target": target}
+
+    def in_cbor(self):
+        """The same row for the CBOR face: its path, headers and body, and the message."""
+        body = self.cbor
+        if body is None:
+            try:
+                body = cbor2.dumps(json.loads(self.body))
+            except ValueError:
+                body = self.body
+        service, _, operation = f"WorkspacesService.{self.operation}".partition(".")
+        if self.target != "operation":
+            service, _, operation = (self.target or "").partition(".")
+        headers = {
+            "smithy-protocol": "rpc-v2-cbor",
+            "content-type": "application/cbor",
+            "accept": "application/cbor",
+        }
+        message = self.message.replace("valid JSON", "valid CBOR")
+        return f"/service/{service}/operation/{operation}", headers, body, message
 
     @property
     def shown(self):
@@ -102,12 +125,17 @@ ROWS = [
         ("not UTF-8", b'{"a":"\xff"', "the body is not valid JSON"),
         ("an array", [VALID], OBJECT),
         ("null", None, OBJECT),
-        ("list twice", b'{"RebuildWorkspaceRequests":[],"RebuildWorkspaceRequests":[]}', OBJECT),
         ("list of wrong type", {"RebuildWorkspaceRequests": "ws-available0001"}, "RebuildWorkspaceRequests must be an array"),
         ("list is the entry", {"RebuildWorkspaceRequests": {"WorkspaceId": "ws-available0001"}}, "RebuildWorkspaceRequests must be an array"),
         ("entry of wrong type", requests("ws-available0001"), "RebuildWorkspaceRequests[] must be an object, with each field once"),
         ("entry is null", requests(None), "RebuildWorkspaceRequests[] must be an object, with each field once"),
         ("id of wrong type", ids(4711), "WorkspaceId must be a string"),
+    ),
+    *rows(
+        REBUILD,
+        SERIALIZATION,
+        ("list twice", b'{"RebuildWorkspaceRequests":[],"RebuildWorkspaceRequests":[]}', OBJECT),
+        cbor=b"\xa2" + 2 * (cbor2.dumps("RebuildWorkspaceRequests") + b"\x80"),
     ),
     *rows(
         REBUILD,
@@ -176,7 +204,7 @@ ROWS = [
     *rows(REBUILD, UNKNOWN, ("unknown operation", VALID, TARGETS), target="WorkspacesService.RebootWorkspaces"),
     *rows(REBUILD, UNKNOWN, ("other service", VALID, TARGETS), target="DynamoDB_20120810.RebuildWorkspaces"),
     *rows(REBUILD, UNKNOWN, ("other case", VALID, TARGETS), target="WorkspacesService.rebuildWorkspaces"),
-    *rows(REBUILD, TOO_LARGE, ("too large", json.dumps(VALID).encode().ljust(LIMIT + 1), "the body is larger than 16 KiB")),
+    *rows(REBUILD, TOO_LARGE, ("too large", json.dumps(VALID).encode().ljust(LIMIT + 1), "the body is larger than 16 KiB"), cbor=bytes(LIMIT + 1)),
     *rows(REBUILD, THROTTLED, ("throttled", VALID, BUSY), fault=(400, "ThrottlingException")),
     *rows(REBUILD, THROTTLED, ("conflict", VALID, BUSY), fault=(400, "TransactionConflictException")),
     *rows(REBUILD, UNAVAILABLE, ("not reachable", VALID, "the service is unavailable; nothing was changed; try again later"), fault="unreachable"),

@@ -4,6 +4,7 @@ import http.client
 import json
 import urllib.parse
 
+import cbor2
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -12,15 +13,15 @@ from conftest import REGION
 from contract import LIMIT, ROWS, VALID
 
 
-def send(url, body, headers, method="POST", path="/"):
+def send(url, body, headers, method="POST", path="/", decode=json.loads):
     request = AWSRequest(method, url + path, data=body, headers=headers)
     SigV4Auth(Credentials("test", "test"), "workspaces", REGION).add_auth(request)
     connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc)
     connection.request(method, path, body, dict(request.headers))
     answer = connection.getresponse()
-    text = answer.read()
+    body = answer.read()
     connection.close()
-    return answer, json.loads(text)
+    return answer, decode(body)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.operation}: {row.name}")
@@ -31,6 +32,19 @@ def test_each_error_has_its_status_headers_and_body(api, row):
     assert answer.headers["content-type"] == "application/x-amz-json-1.1"
     assert answer.headers["x-amzn-errortype"] == name
     assert answer.headers["x-amzn-requestid"]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.operation}: {row.name}")
+def test_each_error_in_cbor(api, row):
+    path, headers, body, message = row.in_cbor()
+    answer, body = send(api.url, body, headers, path=path, decode=cbor2.loads)
+    status, name = row.error
+    shape = f"com.amazonaws.workspaces#{name}"
+    assert (answer.status, body) == (status, {"__type": shape, "message": message})
+    assert answer.headers["content-type"] == "application/cbor"
+    assert answer.headers["smithy-protocol"] == "rpc-v2-cbor"
+    assert answer.headers["x-amzn-requestid"]
+    assert "x-amzn-errortype" not in answer.headers
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.operation}: {row.name}")

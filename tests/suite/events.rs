@@ -38,20 +38,24 @@ pub fn all() -> Vec<(String, String, Value)> {
         .collect()
 }
 
-/// A Lambda response in the form of the `.expected.json` files: one value for each header, the body
-/// parsed, generated values replaced by `<id>` and `<time>`.
+/// A Lambda response in the form of the `.expected.json` files: one value for each header, a body in
+/// JSON parsed, generated values replaced by `<id>` and `<time>`.
 fn answer_of(response: &Value) -> Value {
-    assert_eq!(response["isBase64Encoded"], false);
-    let body: Value =
-        serde_json::from_str(response["body"].as_str().expect("a text")).expect("JSON");
     let headers = response["multiValueHeaders"].as_object().expect("headers").iter();
     let headers = headers.map(|(name, values)| (name.clone(), values[0].clone()));
-    let generated = ["id", "created_at"].map(|name| body["data"][name].as_str().map(str::to_owned));
-    let answer = serde_json::json!({
+    let mut answer = serde_json::json!({
         "statusCode": response["statusCode"],
         "headers": headers.collect::<serde_json::Map<_, _>>(),
-        "body": body,
     });
+    if response["isBase64Encoded"] == true {
+        answer["body"] = response["body"].clone();
+        answer["isBase64Encoded"] = true.into();
+        return answer;
+    }
+    let body: Value =
+        serde_json::from_str(response["body"].as_str().expect("a text")).expect("JSON");
+    let generated = ["id", "created_at"].map(|name| body["data"][name].as_str().map(str::to_owned));
+    answer["body"] = body;
     let mut text = answer.to_string();
     for (value, placeholder) in generated.iter().zip(["<id>", "<time>"]) {
         if let Some(value) = value {

@@ -1,4 +1,5 @@
-//! Compares `template.yaml` with the code: each role allows exactly the requests of its function.
+//! Compares `template.yaml` with the code: each role allows exactly the requests of its function, and
+//! the local gateway treats bodies as API Gateway does.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -104,11 +105,14 @@ async fn accept(system: &System, id: &str, mode: FleetMode) {
 
 /// Permissions of a function's role, without those that Lambda itself uses for logs and traces.
 /// `fleet` includes those for real WorkSpaces.
+fn template() -> Value {
+    serde_yaml_ng::from_str(include_str!("../../template.yaml")).expect("YAML")
+}
+
 fn allowed(function: &str, fleet: bool) -> Permissions {
     let role = &format!("{function}Role");
     let log = &format!("{function}LogGroup");
-    let template: Value =
-        serde_yaml_ng::from_str(include_str!("../../template.yaml")).expect("YAML");
+    let template = template();
     let resources = template["Resources"].as_mapping().expect("resources");
     assert_eq!(name_of(&resources[format!("{function}Function")]["Properties"]["Role"]), *role);
     let properties = &resources[role.as_str()]["Properties"];
@@ -237,4 +241,12 @@ fn resources(body: &Json) -> Vec<String> {
         format!("{resource}{}", index.as_deref().unwrap_or_default())
     };
     tables.into_iter().map(resource).collect()
+}
+
+#[test]
+fn the_local_gateway_has_the_binary_media_type_of_the_template() {
+    let types = &template()["Resources"]["Api"]["Properties"]["BinaryMediaTypes"];
+    // SAM wants the slash written in this way.
+    let expected = gateway::BINARY_MEDIA_TYPE.replace('/', "~1");
+    assert_eq!(list(types), [Value::from(expected)]);
 }

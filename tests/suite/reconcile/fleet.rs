@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use aws_sdk_workspaces::Client;
+use aws_sdk_workspaces::config::{Credentials, Region};
+use aws_smithy_cbor::protocol::RpcV2CborProtocol;
 use axum::Router;
 use axum::http::StatusCode;
 use rebuild_workspaces::aws_http;
@@ -61,6 +64,26 @@ async fn sync_takes_over_every_member() {
 
 #[tokio::test]
 async fn one_system_can_be_the_fleet_of_another() {
+    follows_over(amazon).await;
+}
+
+/// The next releases of the SDK will prefer CBOR.
+#[tokio::test]
+async fn one_system_can_be_the_fleet_of_another_over_cbor() {
+    follows_over(|endpoint| {
+        let config = aws_sdk_workspaces::Config::builder()
+            .behavior_version_latest()
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .http_client(aws_http::client(&config(endpoint)))
+            .protocol(RpcV2CborProtocol::new())
+            .endpoint_url(endpoint);
+        Amazon::new(Client::from_conf(config.build()))
+    })
+    .await;
+}
+
+async fn follows_over(amazon: impl Fn(&str) -> Amazon) {
     let (front, back) = (System::start_for_amazon().await, System::start().await);
     let id = id("ws-available0001");
     let at = |minutes| move || OffsetDateTime::now_utc() + time::Duration::minutes(minutes);
