@@ -21,6 +21,16 @@ impl Timestamp {
         self.0 - earlier.0
     }
 
+    /// The time so many seconds after the Unix epoch.
+    ///
+    /// # Errors
+    /// RFC 3339 cannot write its year: it can write 0 to 9999.
+    pub fn from_epoch_seconds(seconds: i64) -> Result<Self, InvalidFormat> {
+        let time = OffsetDateTime::from_unix_timestamp(seconds).ok();
+        let time = time.filter(|time| time.year() >= 0).map(Self::from);
+        time.ok_or_else(|| InvalidFormat("must be in the years 0 to 9999".to_owned()))
+    }
+
     /// Seconds since the Unix epoch.
     #[must_use]
     pub fn epoch_seconds(self) -> i64 {
@@ -73,10 +83,10 @@ impl TryFrom<String> for Timestamp {
 pub struct EpochSeconds(pub Timestamp);
 
 impl TryFrom<i64> for EpochSeconds {
-    type Error = time::error::ComponentRange;
+    type Error = InvalidFormat;
 
-    fn try_from(seconds: i64) -> Result<Self, Self::Error> {
-        OffsetDateTime::from_unix_timestamp(seconds).map(|time| Self(time.into()))
+    fn try_from(seconds: i64) -> Result<Self, InvalidFormat> {
+        Timestamp::from_epoch_seconds(seconds).map(Self)
     }
 }
 
@@ -114,6 +124,11 @@ mod tests {
             let time = Timestamp::try_from(text.to_owned()).map(|time| time.to_string());
             assert_eq!(time, Ok(text.to_owned()));
         }
+        for seconds in [i64::MIN, -62_167_219_201, 253_402_300_800, i64::MAX] {
+            assert!(Timestamp::from_epoch_seconds(seconds).is_err(), "{seconds}");
+        }
+        let first = Timestamp::from_epoch_seconds(-62_167_219_200).map(|time| time.to_string());
+        assert_eq!(first, Ok("0000-01-01T00:00:00Z".to_owned()));
         let last = Timestamp::try_from("9999-12-31T23:59:59Z".to_owned()).expect("a time");
         assert_eq!(last + Duration::days(1), last);
     }

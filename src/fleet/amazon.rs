@@ -15,7 +15,6 @@ use aws_sdk_workspaces::config::{
 use aws_sdk_workspaces::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_workspaces::operation::rebuild_workspaces::RebuildWorkspacesError;
 use aws_sdk_workspaces::types::RebuildRequest;
-use time::OffsetDateTime;
 use tokio::time::{Instant, sleep_until};
 
 use self::listed::listed;
@@ -105,8 +104,7 @@ impl Fleet for Amazon {
         // Snapshots for rebuilding include the user volume (API reference).
         let snapshots = answer.rebuild_snapshots.unwrap_or_default().into_iter();
         let newest = snapshots.filter_map(|snapshot| Some(snapshot.snapshot_time?.secs())).max();
-        let newest = newest.map(OffsetDateTime::from_unix_timestamp).transpose()?;
-        Ok(newest.map(Timestamp::from))
+        Ok(newest.map(Timestamp::from_epoch_seconds).transpose()?)
     }
 
     async fn rebuild(&self, id: &WorkspaceId) -> Result<(), HandOverError> {
