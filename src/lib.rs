@@ -2,7 +2,7 @@
 //!
 //! How a request passes through the modules:
 //!
-//! - [`http`]: an API Gateway event goes to one of two faces, which decodes it, calls the service
+//! - [`http`]: an API Gateway event goes to one of three faces, which decodes it, calls the service
 //!   and encodes the result;
 //! - [`service`]: one method per operation, free of HTTP and of the AWS SDK;
 //! - [`store`]: DynamoDB, with the one conditional write that accepts a rebuild;

@@ -3,8 +3,9 @@
 
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use rebuild_workspaces::error::WorkspaceError;
 use rebuild_workspaces::fleet::simulated;
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::timestamp::EpochSeconds;
@@ -43,22 +44,25 @@ struct Snapshot {
 
 #[derive(Serialize)]
 struct Failure {
-    __type: &'static str,
+    __type: String,
     message: String,
+    #[serde(skip)]
+    status: StatusCode,
 }
 
 /// The protocol in which a request asks for this operation, if it does.
 pub(crate) fn asked_in(head: &Parts) -> Option<Protocol> {
     let is = |name: HeaderName, value: &str| head.headers.get(name).is_some_and(|is| is == value);
     let target = HeaderName::from_static("x-amz-target");
-    let path = format!("/service/WorkspacesService/operation/{OPERATION}");
-    if is(target, &format!("WorkspacesService.{OPERATION}")) {
-        Some(Protocol::Json)
-    } else if is(SMITHY_PROTOCOL, "rpc-v2-cbor") && head.uri.path() == path {
-        Some(Protocol::Cbor)
+    let (protocol, path) = if head.headers.contains_key(SMITHY_PROTOCOL) {
+        let path = format!("/service/WorkspacesService/operation/{OPERATION}");
+        let is_cbor = is(SMITHY_PROTOCOL, "rpc-v2-cbor") && !head.headers.contains_key(target);
+        (is_cbor.then_some(Protocol::Cbor), path)
     } else {
-        None
-    }
+        let is_json = is(target, &format!("WorkspacesService.{OPERATION}"));
+        (is_json.then_some(Protocol::Json), "/".to_owned())
+    };
+    protocol.filter(|_| head.method == Method::POST && head.uri.path() == path)
 }
 
 /// Answers a request with this body.
@@ -72,18 +76,25 @@ pub(crate) async fn answer(service: &Service, protocol: Protocol, body: &[u8]) -
             let output = Output { rebuild_snapshots, restore_snapshots: [] };
             encode(StatusCode::OK, protocol, &output)
         }
-        Err(failure) => encode(StatusCode::BAD_REQUEST, protocol, &failure),
+        Err(failure) => encode(failure.status, protocol, &failure),
     }
 }
 
 async fn newest(service: &Service, id: String) -> Result<Vec<Snapshot>, Failure> {
-    let failure = |__type, message| Failure { __type, message };
+    let failure = |status, name, message| {
+        let __type = format!("com.amazonaws.workspaces#{name}");
+        Failure { __type, message, status }
+    };
+    let bad = StatusCode::BAD_REQUEST;
     let id = WorkspaceId::try_from(id)
-        .map_err(|error| failure("ValidationException", format!("WorkspaceId {error}")))?;
-    let workspace = service
-        .describe_workspace(&Target::from(id))
-        .await
-        .map_err(|error| failure("ResourceNotFoundException", error.to_string()))?;
+        .map_err(|error| failure(bad, "ValidationException", format!("WorkspaceId {error}")))?;
+    let workspace = service.describe_workspace(&Target::from(id)).await;
+    let workspace = workspace.map_err(|error| match error {
+        WorkspaceError::NotFound(_) => failure(bad, "ResourceNotFoundException", error.to_string()),
+        WorkspaceError::Fault(_) => {
+            failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", error.to_string())
+        }
+    })?;
     let newest = simulated::snapshot(&workspace, OffsetDateTime::now_utc().into());
     Ok(newest.map(|at| Snapshot { snapshot_time: EpochSeconds(at) }).into_iter().collect())
 }

@@ -1,4 +1,4 @@
-//! Failures, as the log and both faces name them.
+//! Failures, as the log and the faces name them.
 
 use strum::IntoStaticStr;
 

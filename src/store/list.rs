@@ -86,7 +86,7 @@ impl Store {
     }
 
     /// One page of WorkSpaces, at most `limit` of them. Each WorkSpace is read consistently; which
-    /// ones a directory or a bundle has may lag behind. Unreadable items are skipped and logged.
+    /// ones a directory, a bundle or a name has may lag behind. Unreadable items are skipped and logged.
     ///
     /// # Errors
     /// [`ListError::InvalidToken`] for a token of another listing; else the table was not read.

@@ -50,73 +50,65 @@ pub fn to_json(value: &Cbor) -> Json {
     }
 }
 
-#[tokio::test]
-async fn each_error_has_its_status_name_and_message() {
+/// Sends requests that must be refused, each with the status, the name of the error and its message.
+async fn each_is_refused(rows: Vec<(Ask, (u16, &str), &str)>) {
     let system = System::start().await;
-    let operation = |operation: &str| rebuild("ws-available0001").at(&format!("/{operation}"));
+    for (ask, (status, name), message) in rows {
+        let answer = system.send(&ask).await;
+        assert_eq!(answer.status, status, "{ask:?}");
+        let expected = json!({ "__type": shape_id(name), "message": message });
+        assert_eq!(body_of(&answer), expected, "{ask:?}");
+    }
+    assert!(system.wire.seen().is_empty());
+}
+
+const SERIALIZATION: (u16, &str) = (400, "SerializationException");
+
+#[tokio::test]
+async fn a_body_is_valid_or_refused_by_name() {
     let raw = |body: &[u8]| Ask::cbor("RebuildWorkspaces", body);
     let describe = |body: &[u8]| Ask::cbor("DescribeWorkspaces", body);
-    let of_type = |name: Option<&str>| {
-        let ask = rebuild("ws-available0001").without("content-type");
-        name.map_or(ask.clone(), |name| ask.with("content-type", name))
-    };
-    let protocol = |name: &str| {
-        rebuild("ws-available0001").without("smithy-protocol").with("smithy-protocol", name)
-    };
-
-    let serialization = (400, "SerializationException");
     let validation = (400, "ValidationException");
     let values = (400, "InvalidParameterValuesException");
-    let unknown = (400, "UnknownOperationException");
-    let too_large = (413, "RequestEntityTooLargeException");
     let invalid = "the body is not valid CBOR";
     let object = "the body must be an object, with each field once";
+    let integer = "Limit must be an integer";
     let null = "1 validation error detected: Value at 'rebuildWorkspaceRequests' \
         failed to satisfy constraint: Member must not be null";
     let limit = "1 validation error detected: Value at 'limit' failed to satisfy constraint: \
         Member must have value less than or equal to 25";
-    let known =
-        "the operation is not known here; known are RebuildWorkspaces and DescribeWorkspaces";
-    let content_type = "the content-type must be application/cbor";
-    let wanted = "the header smithy-protocol must be rpc-v2-cbor";
-    let target = "a request in CBOR must not have x-amz-target";
-    let deep = [&[0xa1, 0x61, b'x'][..], &[0x81; 200], &[0x80]].concat();
-
-    for (ask, (status, name), message) in [
+    each_is_refused(vec![
         // Not CBOR: cut off, a reserved length, a break outside, more after the end, bad UTF-8, deep.
-        (raw(b"\xa1"), serialization, invalid),
-        (raw(b"\xbc"), serialization, invalid),
-        (raw(b"\xff"), serialization, invalid),
-        (raw(b"\xa0\xa0"), serialization, invalid),
-        (raw(b"\xa1\x61\xff\x01"), serialization, invalid),
-        (raw(b"{}"), serialization, invalid),
-        (raw(&deep), serialization, invalid),
+        (raw(b"\xa1"), SERIALIZATION, invalid),
+        (raw(b"\xbc"), SERIALIZATION, invalid),
+        (raw(b"\xff"), SERIALIZATION, invalid),
+        (raw(b"\xa0\xa0"), SERIALIZATION, invalid),
+        (raw(b"\xa1\x61\xff\x01"), SERIALIZATION, invalid),
+        (raw(b"{}"), SERIALIZATION, invalid),
+        // Also not CBOR, though some decoders read it: a string within a string, `null` in two bytes.
+        (describe(b"\xa1\x7f\x7f\x65Limit\xff\xff\x02"), SERIALIZATION, invalid),
+        (describe(b"\xa1\x69NextToken\xf8\x16"), SERIALIZATION, invalid),
+        // Values that the protocol does not have.
+        (describe(b"\xa1\x61x\xf0"), SERIALIZATION, invalid),
+        (describe(&[&b"\xa1\x61x\xc3\x50"[..], &[0xff; 16]].concat()), SERIALIZATION, invalid),
         // A length that no body has.
-        (raw(b"\xbb\xff\xff\xff\xff\xff\xff\xff\xff"), serialization, invalid),
-        (raw(b"\xa1\x61x\x5b\x7f\xff\xff\xff\xff\xff\xff\xff"), serialization, invalid),
+        (raw(b"\xbb\xff\xff\xff\xff\xff\xff\xff\xff"), SERIALIZATION, invalid),
+        (raw(b"\xa1\x61x\x5b\x7f\xff\xff\xff\xff\xff\xff\xff"), SERIALIZATION, invalid),
         // Not a map with text as names, each once.
-        (raw(b"\x80"), serialization, object),
-        (raw(b"\xf6"), serialization, object),
-        (raw(b"\xa1\x01\x02"), serialization, object),
-        (raw(b"\xa2\x61x\x01\x61x\x02"), serialization, object),
-        (raw(b"\xd9\xd9\xf7\xa0"), serialization, object),
+        (raw(b"\x80"), SERIALIZATION, object),
+        (raw(b"\xf6"), SERIALIZATION, object),
+        (raw(b"\xa1\x01\x02"), SERIALIZATION, object),
+        (raw(b"\xa2\x61x\x01\x61x\x02"), SERIALIZATION, object),
+        (raw(b"\xd9\xd9\xf7\xa0"), SERIALIZATION, object),
         // Other types than the member's: text, a tag, floats, integers that are too large.
-        (describe(b"\xa1\x65Limit\x615"), serialization, "Limit must be an integer"),
-        (describe(b"\xa1\x65Limit\xc1\x05"), serialization, "Limit must be an integer"),
-        (describe(b"\xa1\x65Limit\xf9\x45\x00"), serialization, "Limit must be an integer"),
-        (describe(b"\xa1\x65Limit\xf9\x7e\x00"), serialization, "Limit must be an integer"),
-        (
-            describe(b"\xa1\x65Limit\x1b\xff\xff\xff\xff\xff\xff\xff\xff"),
-            serialization,
-            "Limit must be an integer",
-        ),
-        (
-            describe(b"\xa1\x65Limit\x3b\xff\xff\xff\xff\xff\xff\xff\xff"),
-            serialization,
-            "Limit must be an integer",
-        ),
-        (describe(b"\xa1\x68UserName\x42bo"), serialization, "UserName must be a string"),
-        (describe(b"\xa1\x6cWorkspaceIds\xa0"), serialization, "WorkspaceIds must be an array"),
+        (describe(b"\xa1\x65Limit\x615"), SERIALIZATION, integer),
+        (describe(b"\xa1\x65Limit\xc1\x05"), SERIALIZATION, integer),
+        (describe(b"\xa1\x65Limit\xf9\x45\x00"), SERIALIZATION, integer),
+        (describe(b"\xa1\x65Limit\xf9\x7e\x00"), SERIALIZATION, integer),
+        (describe(b"\xa1\x65Limit\x1b\xff\xff\xff\xff\xff\xff\xff\xff"), SERIALIZATION, integer),
+        (describe(b"\xa1\x65Limit\x3b\xff\xff\xff\xff\xff\xff\xff\xff"), SERIALIZATION, integer),
+        (describe(b"\xa1\x68UserName\x42bo"), SERIALIZATION, "UserName must be a string"),
+        (describe(b"\xa1\x6cWorkspaceIds\xa0"), SERIALIZATION, "WorkspaceIds must be an array"),
         (describe(b"\xa1\x65Limit\x1b\x7f\xff\xff\xff\xff\xff\xff\xff"), validation, limit),
         (raw(b"\xa0"), validation, null),
         (raw(b""), validation, null),
@@ -124,7 +116,28 @@ async fn each_error_has_its_status_name_and_message() {
         (raw(b"\xa1\x78\x18RebuildWorkspaceRequests\xf6"), validation, null),
         (raw(b"\xa1\x78\x18RebuildWorkspaceRequests\xf7"), validation, null),
         (describe(b"\xa1\x69NextToken\x61x"), values, "NextToken is not one of this listing's"),
-        // Another path, method, protocol or content type.
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn another_path_protocol_or_content_type_is_refused() {
+    let operation = |operation: &str| rebuild("ws-available0001").at(&format!("/{operation}"));
+    let of_type = |name: Option<&str>| {
+        let ask = rebuild("ws-available0001").without("content-type");
+        name.map_or(ask.clone(), |name| ask.with("content-type", name))
+    };
+    let protocol = |name: &str| {
+        rebuild("ws-available0001").without("smithy-protocol").with("smithy-protocol", name)
+    };
+    let unknown = (400, "UnknownOperationException");
+    let too_large = (413, "RequestEntityTooLargeException");
+    let known =
+        "the operation is not known here; known are RebuildWorkspaces and DescribeWorkspaces";
+    let content_type = "the content-type must be application/cbor";
+    let wanted = "the header smithy-protocol must be rpc-v2-cbor";
+    let target = "a request in CBOR must not have x-amz-target";
+    each_is_refused(vec![
         (operation("service/WorkspacesService/operation/Nothing"), unknown, known),
         (operation("service/WorkspacesService/operation/"), unknown, known),
         (operation("service/WorkspacesService/operation/RebuildWorkspaces/"), unknown, known),
@@ -141,25 +154,24 @@ async fn each_error_has_its_status_name_and_message() {
         (operation(""), unknown, known),
         (operation("workspaces/ws-available0001/rebuilds"), unknown, known),
         (rebuild("ws-available0001").by("GET"), unknown, known),
-        (protocol("rpc-v2-json"), serialization, wanted),
-        (protocol(""), serialization, wanted),
-        (rebuild("ws-available0001").without("smithy-protocol"), serialization, wanted),
-        (of_type(None), serialization, content_type),
-        (of_type(Some("application/json")), serialization, content_type),
+        (protocol("rpc-v2-json"), SERIALIZATION, wanted),
+        (protocol(""), SERIALIZATION, wanted),
+        (rebuild("ws-available0001").without("smithy-protocol"), SERIALIZATION, wanted),
+        (of_type(None), SERIALIZATION, content_type),
+        (of_type(Some("application/json")), SERIALIZATION, content_type),
         (
             rebuild("ws-available0001").with("x-amz-target", "WorkspacesService.RebuildWorkspaces"),
-            serialization,
+            SERIALIZATION,
             target,
         ),
-        (rebuild("ws-available0001").with("x-amzn-target", ""), serialization, target),
-        (raw(&vec![0; 16_385]), too_large, "the body is larger than 16 KiB"),
-    ] {
-        let answer = system.send(&ask).await;
-        assert_eq!(answer.status, status, "{ask:?}");
-        let expected = json!({ "__type": shape_id(name), "message": message });
-        assert_eq!(body_of(&answer), expected, "{ask:?}");
-    }
-    assert!(system.wire.seen().is_empty());
+        (rebuild("ws-available0001").with("x-amzn-target", ""), SERIALIZATION, target),
+        (
+            Ask::cbor("RebuildWorkspaces", vec![0; 16_385]),
+            too_large,
+            "the body is larger than 16 KiB",
+        ),
+    ])
+    .await;
 }
 
 #[tokio::test]

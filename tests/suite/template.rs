@@ -103,12 +103,12 @@ async fn accept(system: &System, id: &str, mode: FleetMode) {
     service.rebuild(&id.into(), request).await.expect("accepted");
 }
 
-/// Permissions of a function's role, without those that Lambda itself uses for logs and traces.
-/// `fleet` includes those for real WorkSpaces.
 fn template() -> Value {
     serde_yaml_ng::from_str(include_str!("../../template.yaml")).expect("YAML")
 }
 
+/// Permissions of a function's role, without those that Lambda itself uses for logs and traces.
+/// `fleet` includes those for real WorkSpaces.
 fn allowed(function: &str, fleet: bool) -> Permissions {
     let role = &format!("{function}Role");
     let log = &format!("{function}LogGroup");

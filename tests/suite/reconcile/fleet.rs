@@ -1,5 +1,5 @@
-//! The client of the real fleet, against the project's own AWS JSON face and against endpoints with
-//! fixed answers.
+//! The client of the real fleet, over both protocols of AWS, against the project's own faces and against
+//! endpoints with fixed answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use aws_sdk_workspaces::Client;
 use aws_sdk_workspaces::config::{Credentials, Region};
 use aws_smithy_cbor::protocol::RpcV2CborProtocol;
 use axum::Router;
-use axum::http::StatusCode;
+use axum::body::{Body, Bytes};
 use rebuild_workspaces::aws_http;
 use rebuild_workspaces::config::FleetConfig;
 use rebuild_workspaces::fleet::amazon::Amazon;
@@ -21,6 +21,7 @@ use rebuild_workspaces::workspace::{State, WorkspaceId};
 use serde_json::json;
 use time::OffsetDateTime;
 
+use crate::aws_cbor::bytes;
 use crate::system::{Ask, System, config, listen};
 
 /// A client of the WorkSpaces API at this endpoint.
@@ -33,6 +34,18 @@ fn amazon(endpoint: &str) -> Amazon {
         limits: Limits::default(),
     };
     Amazon::connect(&config, &fleet, aws_http::client(&config))
+}
+
+/// The same over CBOR, which the next releases of the SDK will prefer.
+fn amazon_over_cbor(endpoint: &str) -> Amazon {
+    let config = aws_sdk_workspaces::Config::builder()
+        .behavior_version_latest()
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .http_client(aws_http::client(&config(endpoint)))
+        .protocol(RpcV2CborProtocol::new())
+        .endpoint_url(endpoint);
+    Amazon::new(Client::from_conf(config.build()))
 }
 
 fn id(text: &str) -> WorkspaceId {
@@ -67,20 +80,9 @@ async fn one_system_can_be_the_fleet_of_another() {
     follows_over(amazon).await;
 }
 
-/// The next releases of the SDK will prefer CBOR.
 #[tokio::test]
 async fn one_system_can_be_the_fleet_of_another_over_cbor() {
-    follows_over(|endpoint| {
-        let config = aws_sdk_workspaces::Config::builder()
-            .behavior_version_latest()
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .http_client(aws_http::client(&config(endpoint)))
-            .protocol(RpcV2CborProtocol::new())
-            .endpoint_url(endpoint);
-        Amazon::new(Client::from_conf(config.build()))
-    })
-    .await;
+    follows_over(amazon_over_cbor).await;
 }
 
 async fn follows_over(amazon: impl Fn(&str) -> Amazon) {
@@ -147,12 +149,35 @@ fn word(result: Result<(), HandOverError>) -> String {
 
 /// Serves the same answer to every call; returns the URL and the counter of calls.
 async fn answering(status: u16, body: String) -> (String, Arc<AtomicUsize>) {
+    let headers = [("content-type", "application/x-amz-json-1.1")];
+    serving(status, &headers, body.into_bytes()).await
+}
+
+/// The same in CBOR. What is not JSON is sent as it is.
+async fn answering_in_cbor(status: u16, body: &str) -> (String, Arc<AtomicUsize>) {
+    let headers = [("content-type", "application/cbor"), ("smithy-protocol", "rpc-v2-cbor")];
+    let body = match serde_json::from_str::<serde_json::Value>(body) {
+        Ok(value) => bytes(&ciborium::Value::serialized(&value).expect("CBOR")),
+        Err(_) => body.into(),
+    };
+    serving(status, &headers, body).await
+}
+
+async fn serving(
+    status: u16,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> (String, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&calls);
+    let mut answer = axum::http::Response::builder().status(status);
+    for (name, value) in headers {
+        answer = answer.header(*name, *value);
+    }
+    let answer = answer.body(Bytes::from(body)).expect("an answer");
     let app = Router::new().fallback(move || {
         counter.fetch_add(1, Ordering::Relaxed);
-        let status = StatusCode::from_u16(status).expect("a status");
-        let answer = (status, [("content-type", "application/x-amz-json-1.1")], body.clone());
+        let answer = answer.clone().map(Body::from);
         async move { answer }
     });
     let (listener, url) = listen().await;
@@ -193,7 +218,41 @@ async fn each_answer_to_a_hand_over_is_classified() {
         let answer = amazon(&url).rebuild(&id("ws-available0001")).await;
         assert_eq!(word(answer), expected, "{status} {body}");
         assert_eq!(calls.load(Ordering::Relaxed), 1, "{status} {body}: called once");
+
+        let (url, calls) = answering_in_cbor(status, &body).await;
+        let answer = amazon_over_cbor(&url).rebuild(&id("ws-available0001")).await;
+        assert_eq!(word(answer), expected, "in CBOR: {status} {body}");
+        assert_eq!(calls.load(Ordering::Relaxed), 1, "in CBOR: {status} {body}: called once");
     }
+}
+
+/// DynamoDB refuses empty strings as keys of an index.
+#[tokio::test]
+async fn empty_strings_count_as_absent() {
+    let system = System::start_for_amazon().await;
+    let mut listed = json!({ "WorkspaceId": "ws-empty00001", "State": "STOPPED" });
+    for name in [
+        "DirectoryId",
+        "UserName",
+        "IpAddress",
+        "Ipv6Address",
+        "BundleId",
+        "SubnetId",
+        "ErrorMessage",
+        "ErrorCode",
+        "ComputerName",
+        "VolumeEncryptionKey",
+        "WorkspaceName",
+    ] {
+        listed[name] = json!("");
+    }
+    let (url, _) = answering(200, json!({ "Workspaces": [listed] }).to_string()).await;
+    let (store, fleet) = (system.store.clone(), amazon(&url));
+    let (clock, timing) = (OffsetDateTime::now_utc, Timing::of_amazon(time::Duration::DAY));
+    let pass = Reconciler { store, fleet, clock, timing, limits: Limits::default() }.sync().await;
+    assert_eq!(pass.expect("a pass").failures, 0);
+    let item = json!({ "WorkspaceId": "ws-empty00001", "State": "STOPPED" });
+    assert_eq!(system.item("ws-empty00001").await, item);
 }
 
 #[tokio::test]
