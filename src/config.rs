@@ -150,12 +150,15 @@ impl FleetConfig {
         let default = Limits::default();
         let age = |text: String| text.parse::<u16>().map_err(|error| error.to_string());
         let age = env.first(&["MAXIMUM_SNAPSHOT_AGE_HOURS"], age)?;
+        let days = |text: String| text.parse::<u16>().map_err(|error| error.to_string());
+        let days = env.first(&["RECORD_LIFETIME_DAYS"], days)?.map(i64::from);
         let limits = Limits {
             max_concurrent: env
                 .first(&["MAX_CONCURRENT_REBUILDS"], count)?
                 .unwrap_or(default.max_concurrent),
             // 0 is any age.
             maximum_snapshot_age_hours: age.filter(|hours| *hours > 0),
+            record_lifetime: days.filter(|days| *days > 0).map(time::Duration::days),
         };
         Ok(Self {
             rebuild_time: Duration::from_secs(seconds.into()),

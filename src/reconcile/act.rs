@@ -131,7 +131,8 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
     async fn close(&self, workspace: &Workspace) -> Result<Moved, Fault> {
         let id = &workspace.workspace_id;
         let Some(ended) = workspace.open_rebuild() else { return Ok(Moved::Nothing) };
-        self.store.record_end(id, ended).await?;
+        let expiry = self.limits.record_lifetime.map(|lifetime| self.now() + lifetime);
+        self.store.record_end(id, ended, expiry).await?;
         let keys = workspace.keys.clone().with(ended, self.now());
         if !self.store.release(id, ended, keys).await? {
             return Ok(Moved::Nothing);

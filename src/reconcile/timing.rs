@@ -11,11 +11,13 @@ pub struct Limits {
     /// The greatest age of the user volume's newest snapshot, in hours, for a rebuild whose request
     /// does not say; `None` for any age.
     pub maximum_snapshot_age_hours: Option<u16>,
+    /// How long the record of a rebuild is kept after its end; `None` for ever.
+    pub record_lifetime: Option<Duration>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_concurrent: 100, maximum_snapshot_age_hours: None }
+        Self { max_concurrent: 100, maximum_snapshot_age_hours: None, record_lifetime: None }
     }
 }
 

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::Store;
 use super::fault::condition_failure;
-use super::item::{from_record, string, to_item, to_workspace, workspace_key};
+use super::item::{expires_at, from_record, string, to_item, to_workspace, workspace_key};
 use super::queue::Queue;
 use crate::error::Fault;
 use crate::rebuild::{End, Keys, Rebuild, Sight, Stage, Status};
@@ -202,8 +202,14 @@ impl Store {
     ///
     /// # Errors
     /// It is not known whether the write was made.
-    pub async fn record_end(&self, id: &WorkspaceId, ended: &Rebuild) -> Result<(), Fault> {
-        let item = from_record(id, ended)?;
+    pub async fn record_end(
+        &self,
+        id: &WorkspaceId,
+        ended: &Rebuild,
+        expiry: Option<Timestamp>,
+    ) -> Result<(), Fault> {
+        let mut item = from_record(id, ended)?;
+        item.extend(expiry.map(expires_at));
         let request = self
             .client
             .put_item()

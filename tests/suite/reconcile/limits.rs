@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rebuild_workspaces::error::CancelError;
 use rebuild_workspaces::rebuild::Status;
+use rebuild_workspaces::timestamp::Timestamp;
 use rebuild_workspaces::workspace::WorkspaceId;
 use serde_json::json;
 use time::Duration;
@@ -77,6 +78,25 @@ async fn a_rebuild_is_handed_over_only_with_a_recent_snapshot() {
         assert_eq!(noted, snapshot_at.filter(|_| is_handed_over), "{context}");
         assert_eq!(wipes(&world, std::slice::from_ref(&id)), usize::from(is_handed_over));
         assert_eq!(world.item(&id)["State"]["S"], "AVAILABLE", "{context}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_lives_as_long_as_the_deployment_says() {
+    let world = World::new();
+    for (lifetime, days) in [(None, None), (Some(Duration::days(90)), Some(90))] {
+        world.traffic(|traffic| traffic.limits.record_lifetime = lifetime);
+        let id = world.add_requested(Machine::new()).await;
+        world.until_quiet().await;
+        assert_eq!(world.check(&id, 1), ["SUCCEEDED"], "readable until it expires");
+        let [record] = &world.record_items(&id)[..] else { panic!("one record") };
+        let ended =
+            Timestamp::try_from(record["EndedAt"]["S"].as_str().expect("a time").to_owned());
+        let ended = ended.expect("a time").epoch_seconds();
+        let expiry = record.get("ExpiresAt").map(|time| {
+            time["N"].as_str().and_then(|time| time.parse::<i64>().ok()).expect("a number")
+        });
+        assert_eq!(expiry.map(|expiry| (expiry - ended) / 86_400), days);
     }
 }
 

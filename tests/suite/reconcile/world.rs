@@ -437,15 +437,19 @@ impl World {
 
     /// The history of a WorkSpace.
     pub fn records(&self, id: &WorkspaceId) -> Vec<Rebuild> {
+        self.record_items(id).iter().map(|item| from_attributes(item, None)).collect()
+    }
+
+    /// The history of a WorkSpace, as items of DynamoDB.
+    pub fn record_items(&self, id: &WorkspaceId) -> Vec<Value> {
         let query = json!({
             "TableName": "rebuilds",
             "KeyConditionExpression": "WorkspaceId = :id",
             "ExpressionAttributeValues": { ":id": { "S": id.as_str() } },
         });
         let output = self.database.query(serde_json::from_value(query).expect("a query"));
-        let output = serde_json::to_value(output.expect("an answer")).expect("JSON");
-        let items = output["Items"].as_array().into_iter().flatten();
-        items.map(|item| from_attributes(item, None)).collect()
+        let mut output = serde_json::to_value(output.expect("an answer")).expect("JSON");
+        serde_json::from_value(output["Items"].take()).expect("items")
     }
 
     /// Checks a WorkSpace without an open rebuild against what really happened; `accepted` is the

@@ -212,7 +212,7 @@ async fn a_record_is_written_once() {
     let first = Rebuild { status: Status::Succeeded, ..Rebuild::new(world.now()) };
     let second = Rebuild { status: Status::Failed, ..first.clone() };
     for ended in [&first, &second] {
-        store.record_end(&id, ended).await.expect("recorded");
+        store.record_end(&id, ended, None).await.expect("recorded");
     }
     let record = store.record(&id, first.id).await.expect("an answer");
     assert_eq!(record, Some(first));
