@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+"""An emulated AWS account on this machine, with the stack of template.yaml in it.
+
+Starts ministack with IAM enforced, translates the template as SAM does, deploys it, fills the table
+with the samples, and prints what to call. The functions run for real. Ctrl-C ends it.
+
+    pip install -r scripts/requirements-account.txt
+    scripts/account.py [Parameter=value ...]
+"""
+
+import argparse
+import contextlib
+import http.client
+import io
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import urllib.parse
+import zipfile
+from pathlib import Path
+
+import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = Path(__file__).resolve().parent.parent
+REGION = "us-east-1"
+STACK = "rebuild-workspaces"
+# A simulated rebuild takes so long here, so that one can be followed to its end.
+REBUILD_SECONDS = "5"
+
+
+class Account:
+    """A running account. `administrator` is a key that IAM lets do everything."""
+
+    def __init__(self, port):
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.administrator = ("test", "test")
+
+    def client(self, service):
+        key, secret = self.administrator
+        return boto3.client(
+            service, region_name=REGION, endpoint_url=self.url,
+            aws_access_key_id=key, aws_secret_access_key=secret,
+        )
+
+    def deploy(self, bootstraps, **parameters):
+        """Creates the stack, or updates it; raises if CloudFormation refuses."""
+        template = self.translated(bootstraps)
+        formation = self.client("cloudformation")
+        chosen = [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()]
+        stack = {
+            "StackName": STACK, "TemplateBody": json.dumps(template), "Parameters": chosen,
+            "Capabilities": ["CAPABILITY_IAM"],
+        }
+        stacks = [stack["StackName"] for stack in formation.describe_stacks()["Stacks"]]
+        change = "update" if STACK in stacks else "create"
+        getattr(formation, f"{change}_stack")(**stack)
+        waiter = formation.get_waiter(f"stack_{change}_complete")
+        waiter.wait(StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+        [stack] = formation.describe_stacks(StackName=STACK)["Stacks"]
+        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        self.parameters = {p["ParameterKey"]: p["ParameterValue"] for p in stack["Parameters"]}
+        self.teach()
+
+    def translated(self, bootstraps):
+        """The template as SAM translates it, without what ministack does not have."""
+        template = yaml_parse((ROOT / "template.yaml").read_text())
+        storage = self.client("s3")
+        storage.create_bucket(Bucket="code")
+        for name, resource in template["Resources"].items():
+            if resource["Type"] == "AWS::Serverless::Function":
+                storage.put_object(Bucket="code", Key=name, Body=zipped(bootstraps[name]))
+                resource["Properties"]["CodeUri"] = {"Bucket": "code", "Key": name}
+        os.environ["AWS_DEFAULT_REGION"] = REGION
+        template = transform(template, {}, ManagedPolicies())
+        resources = template["Resources"]
+        for name, resource in list(resources.items()):
+            # ministack has no CodeDeploy: versions take over at once.
+            resource.pop("UpdatePolicy", None)
+            if resource["Type"].startswith("AWS::CodeDeploy::"):
+                del resources[name]
+            # It has this type by its older name only.
+            if resource["Type"] == "AWS::IAM::RolePolicy":
+                resource["Type"] = "AWS::IAM::Policy"
+                resource["Properties"]["Roles"] = [resource["Properties"].pop("RoleName")]
+        return template
+
+    def teach(self):
+        """Adds by API calls what ministack leaves out when it imports the API's definition: the routes,
+        with their authorisation, and the resource policy. So calls to it prove what the functions, the
+        roles and the policies do, and nothing about how API Gateway reads the definition."""
+        functions = self.client("lambda")
+        for name in ("RebuildFunction", "ReconcileFunction"):
+            function = self.outputs[name]
+            environment = functions.get_function_configuration(FunctionName=function)["Environment"]
+            environment["Variables"]["AWS_ENDPOINT_URL_DYNAMODB"] = self.url
+            environment["Variables"]["FLEET_REBUILD_SECONDS"] = REBUILD_SECONDS
+            functions.update_function_configuration(FunctionName=function, Environment=environment)
+            version = functions.publish_version(FunctionName=function)["Version"]
+            functions.update_alias(FunctionName=function, Name="live", FunctionVersion=version)
+        definition = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["Api"]
+        definition = definition["Properties"]["DefinitionBody"]
+        gateway = self.client("apigateway")
+        self.api = re.match(r"https://(\w+)", self.outputs["ApiUrl"])[1]
+        function = functions.get_function(FunctionName=self.outputs["RebuildFunction"])
+        alias = function["Configuration"]["FunctionArn"] + ":live"
+        for resource in gateway.get_resources(restApiId=self.api)["items"]:
+            at = {"restApiId": self.api, "resourceId": resource["id"], "httpMethod": "ANY"}
+            method = definition["paths"][resource["path"]]["x-amazon-apigateway-any-method"]
+            secured = self.resolve(method["security"])
+            with contextlib.suppress(gateway.exceptions.NotFoundException):
+                gateway.delete_method(**at)
+            gateway.put_method(**at, authorizationType="AWS_IAM" if secured else "NONE")
+            gateway.put_integration(
+                **at, type="AWS_PROXY", integrationHttpMethod="POST",
+                uri=f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/{alias}/invocations",
+            )
+        policy = self.resolve(definition["x-amazon-apigateway-policy"])
+        value = json.dumps(policy) if policy else ""
+        gateway.update_rest_api(
+            restApiId=self.api, patchOperations=[{"op": "replace", "path": "/policy", "value": value}]
+        )
+        gateway.create_deployment(restApiId=self.api, stageName="v1")
+
+    def resolve(self, node):
+        """A part of the template with its conditions and parameters resolved."""
+        parameters = self.parameters
+        private = parameters["VpcEndpointId"] != ""
+        conditions = {
+            "Private": private,
+            "WithoutIam": private and parameters["Authorization"] == "None",
+            "HasCallerArns": parameters["CallerArns"] != "",
+        }
+        conditions["HasResourcePolicy"] = private or conditions["HasCallerArns"]
+        if isinstance(node, list):
+            return [kept for entry in node if (kept := self.resolve(entry)) is not None]
+        if not isinstance(node, dict):
+            return node
+        if "Fn::If" in node:
+            condition, yes, no = node["Fn::If"]
+            return self.resolve(yes if conditions[condition] else no)
+        if node == {"Ref": "AWS::NoValue"}:
+            return None
+        if node == {"Ref": "CallerArns"}:
+            return parameters["CallerArns"].split(",")
+        if "Ref" in node:
+            return parameters[node["Ref"]]
+        return {key: self.resolve(value) for key, value in node.items()}
+
+    def seed(self):
+        """Fills the table with the samples."""
+        requests = json.loads((ROOT / "seed/workspaces.json").read_text())["workspaces"]
+        table = self.outputs["WorkspacesTable"]
+        left = self.client("dynamodb").batch_write_item(RequestItems={table: requests})
+        assert left["UnprocessedItems"] == {}
+
+    def user(self, name, policy):
+        """The key of a new user with one policy: its ARN, or its document."""
+        identities = self.client("iam")
+        identities.create_user(UserName=name)
+        if isinstance(policy, dict):
+            document = json.dumps(policy)
+            identities.put_user_policy(UserName=name, PolicyName="only", PolicyDocument=document)
+        else:
+            identities.attach_user_policy(UserName=name, PolicyArn=policy)
+        key = identities.create_access_key(UserName=name)["AccessKey"]
+        return key["AccessKeyId"], key["SecretAccessKey"]
+
+    def call(self, key, method, path, body=None, **more):
+        """Calls the API, signed with a key (None: not signed); returns the status and the JSON body."""
+        host = f"{self.api}.execute-api.localhost:{self.port}"
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"host": host, "content-type": "application/json", **more}
+        request = AWSRequest(method, f"http://{host}/v1{path}", data=data, headers=headers)
+        if key:
+            SigV4Auth(Credentials(*key), "execute-api", REGION).add_auth(request)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        connection.request(method, f"/v1{path}", data, dict(request.headers))
+        answer = connection.getresponse()
+        text = answer.read()
+        connection.close()
+        return answer.status, json.loads(text or b"null")
+
+    def follow(self):
+        """Runs a pass of the reconciler; returns the error, if it fails."""
+        answer = self.client("lambda").invoke(
+            FunctionName=self.outputs["ReconcileFunction"], Qualifier="live",
+            Payload=b'{"schedule":"follow"}',
+        )
+        return answer.get("FunctionError")
+
+
+class ManagedPolicies:
+    """SAM asks for the managed policies that it could attach; this template attaches none."""
+
+    def load(self):
+        return {}
+
+
+def zipped(bootstrap):
+    """A deployment package with this program."""
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        entry = zipfile.ZipInfo("bootstrap")
+        entry.external_attr = 0o755 << 16
+        archive.writestr(entry, bootstrap.read_bytes())
+    return package.getvalue()
+
+
+def built():
+    """Builds the functions; returns their programs."""
+    command = ["cargo", "build", "--release", "--locked", "--bins"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+    return {"RebuildFunction": target / "rebuild", "ReconcileFunction": target / "reconcile"}
+
+
+def built_by_sam():
+    """What `sam build` has built for this machine."""
+    build = ROOT / ".aws-sam/build"
+    return {name: build / name / "bootstrap" for name in ("RebuildFunction", "ReconcileFunction")}
+
+
+@contextlib.contextmanager
+def account():
+    """Starts an empty account on a free port."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ, "AUTH": "true", "GATEWAY_PORT": str(port),
+        "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0",
+    }
+    program = Path(sys.executable).parent / "ministack"
+    server = subprocess.Popen(
+        [program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        lines = []
+        for line in server.stdout:
+            lines.append(line)
+            if "Running on" in line:
+                break
+        else:
+            sys.exit(f"error: ministack did not start\n{''.join(lines)}")
+        # A full pipe would block the server.
+        threading.Thread(target=server.stdout.read, daemon=True).start()
+        yield Account(port)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parameters", nargs="*", metavar="Parameter=value", help="as in template.yaml")
+    parameters = dict(text.partition("=")[::2] for text in parser.parse_args().parameters)
+    bootstraps = built()
+    with account() as running:
+        running.deploy(bootstraps, **parameters)
+        running.seed()
+        operator = running.outputs.get("OperatorPolicy")
+        key, secret = running.user("operator", operator) if operator else ("none", "none")
+        host = f"{running.api}.execute-api.localhost:{running.port}"
+        print(f"""The stack is deployed at {running.url}, with these outputs:
+{json.dumps(running.outputs, indent=2)}
+
+A rebuild, as a user with OperatorPolicy:
+  curl -i http://{host}/v1/workspaces/ws-available0001/rebuilds --resolve {host}:127.0.0.1 \\
+    --aws-sigv4 aws:amz:{REGION}:execute-api --user {key}:{secret} --json '{{"Reason":"ticket 4711"}}'
+The account, with the key of an administrator:
+  AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION={REGION} \\
+    aws --endpoint-url {running.url} cloudformation describe-stack-resources --stack-name {STACK}
+
+The reconciler runs every minute; a simulated rebuild takes {REBUILD_SECONDS} s. Ctrl-C ends it.""", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Each permission of the functions' roles is needed: without it, something breaks."""
+
+import copy
+import json
+
+import pytest
+from conftest import FIGURES
+
+# Lambda itself writes logs and traces with these. ministack writes them without, so that their absence
+# would not show.
+OF_LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+LATEST_BUT_ONE = "01941f29-7c00-7000-8000-000000000001"
+READS = [
+    "/workspaces/ws-available0001",
+    "/workspaces",
+    "/workspaces?directory_id=d-906700a1b2",
+    "/workspaces?bundle_id=wsb-0a1b2c3d4",
+    "/rebuilds",
+    "/workspaces/ws-available0001/rebuilds",
+    f"/workspaces/ws-available0001/rebuilds/{LATEST_BUT_ONE}",
+]
+
+
+def api_works(stack):
+    """Uses the API in every way; whether nothing failed."""
+    statuses = [stack.call(stack.operator, "GET", path)[0] for path in READS]
+    statuses.append(stack.call(stack.operator, "PUT", "/workspaces/ws-impaired0001/protection")[0])
+    by_name = {"x-amz-target": "WorkspacesService.DescribeWorkspaces"}
+    body = {"WorkspaceName": "build-desk-1"}
+    statuses.append(stack.call(stack.operator, "POST", "/", body, **by_name)[0])
+    return all(status < 500 for status in statuses)
+
+
+def reconciler_works(stack):
+    """Has a rebuild handed over, followed and recorded; whether no pass failed."""
+    stack.call(stack.operator, "POST", "/workspaces/ws-available0001/rebuilds")
+    while stack.call(stack.operator, "GET", "/rebuilds")[1]["data"]["rebuilds"]:
+        if stack.running.follow():
+            return False
+    # The last write releases the WorkSpace.
+    return stack.running.follow() is None
+
+
+def without_each(policy):
+    """The policy without each of its permissions in turn, and which one that is."""
+    for number, statement in enumerate(policy["Statement"]):
+        for kind in ("Action", "Resource"):
+            values = statement[kind] if isinstance(statement[kind], list) else [statement[kind]]
+            if kind == "Resource" and len(values) == 1:
+                continue
+            for value in values:
+                if value in OF_LAMBDA:
+                    continue
+                less = copy.deepcopy(policy)
+                rest = [other for other in values if other != value]
+                if rest:
+                    less["Statement"][number][kind] = rest
+                else:
+                    del less["Statement"][number]
+                yield f"{statement['Action']} on {statement['Resource']}: {value}", less
+
+
+@pytest.mark.parametrize(
+    "role, name, works", [("RebuildRole", "rebuild", api_works), ("ReconcileRole", "reconcile", reconciler_works)]
+)
+def test_without_any_permission_something_breaks(stack, role, name, works):
+    formation, identities = (stack.running.client(service) for service in ("cloudformation", "iam"))
+    role = formation.describe_stack_resource(StackName="rebuild-workspaces", LogicalResourceId=role)
+    role = role["StackResourceDetail"]["PhysicalResourceId"]
+    policy = identities.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    put = lambda document: identities.put_role_policy(
+        RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document)
+    )
+    assert works(stack)
+    unneeded = []
+    for permission, less in without_each(policy):
+        put(less)
+        if works(stack):
+            unneeded.append(permission)
+        put(policy)
+        assert works(stack), f"after {permission}"
+        FIGURES["permissions taken away"] += 1
+    assert unneeded == []
