@@ -84,9 +84,9 @@ class Account:
         template = transform(template, {}, ManagedPolicies())
         resources = template["Resources"]
         for name, resource in list(resources.items()):
-            # ministack has no CodeDeploy: versions take over at once.
+            # ministack has no CodeDeploy, so that versions take over at once, and no saved queries.
             resource.pop("UpdatePolicy", None)
-            if resource["Type"].startswith("AWS::CodeDeploy::"):
+            if resource["Type"].startswith(("AWS::CodeDeploy::", "AWS::Logs::QueryDefinition")):
                 del resources[name]
             # It has this type by its older name only.
             if resource["Type"] == "AWS::IAM::RolePolicy":

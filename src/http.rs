@@ -77,8 +77,8 @@ async fn handle(service: &Service, request: Request) -> Reply {
         Face::AwsJson => aws_json::answer(&mut call).await,
         Face::Envelope => envelope::answer(&mut call).await,
     };
-    let request_id = call.request_id();
-    call.log_line.log(request_id, response.status(), start);
+    let (request_id, caller) = (call.request_id(), call.caller_arn());
+    call.log_line.log(request_id, caller, response.status(), start);
     Reply(response)
 }
 
@@ -140,7 +140,13 @@ impl LogLine {
         };
     }
 
-    fn log(self, request_id: Option<&str>, status: StatusCode, start: Instant) {
+    fn log(
+        self,
+        request_id: Option<&str>,
+        caller: Option<&str>,
+        status: StatusCode,
+        start: Instant,
+    ) {
         let operation = self.operation.unwrap_or("none");
         let workspace_id = self.workspace_id.as_ref().map(WorkspaceId::as_str);
         let status = status.as_u16();
@@ -157,12 +163,20 @@ impl LogLine {
             let cause = chain(&*cause);
             error!(
                 request_id,
-                operation, workspace_id, outcome, code, status, milliseconds, cause, "request"
+                caller,
+                operation,
+                workspace_id,
+                outcome,
+                code,
+                status,
+                milliseconds,
+                cause,
+                "request"
             );
         } else {
             info!(
                 request_id,
-                operation, workspace_id, outcome, code, status, milliseconds, "request"
+                caller, operation, workspace_id, outcome, code, status, milliseconds, "request"
             );
         }
     }

@@ -96,6 +96,11 @@ impl<'a> Call<'a> {
         self.context?.request_id.as_deref()
     }
 
+    /// IAM ARN of the caller.
+    pub(super) fn caller_arn(&self) -> Option<&'a str> {
+        self.context?.identity.user_arn.as_deref()
+    }
+
     pub(super) fn caller(&self) -> Caller {
         let Some(context) = self.context else {
             return Caller::default();

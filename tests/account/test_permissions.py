@@ -5,6 +5,7 @@ import json
 
 import pytest
 from conftest import FIGURES
+from parliament import analyze_policy_string
 
 # Lambda itself writes logs and traces with these. ministack writes them without, so that their absence
 # would not show.
@@ -58,6 +59,34 @@ def without_each(policy):
                 else:
                     del less["Statement"][number]
                 yield f"{statement['Action']} on {statement['Resource']}: {value}", less
+
+
+# CodeDeploy asks for all alarms at once.
+KNOWN = {("DeploymentRole", "RESOURCE_STAR")}
+
+
+def test_a_linter_finds_nothing_in_the_policies(stack):
+    resources = stack.running.client("cloudformation").describe_stack_resources(
+        StackName="rebuild-workspaces"
+    )["StackResources"]
+    identities = stack.running.client("iam")
+    documents = {}
+    for resource in resources:
+        name, id = resource["LogicalResourceId"], resource["PhysicalResourceId"]
+        if resource["ResourceType"] == "AWS::IAM::Role":
+            for policy in identities.list_role_policies(RoleName=id)["PolicyNames"]:
+                found = identities.get_role_policy(RoleName=id, PolicyName=policy)
+                documents[name] = found["PolicyDocument"]
+        if resource["ResourceType"] == "AWS::IAM::ManagedPolicy":
+            version = identities.get_policy_version(PolicyArn=id, VersionId="v1")["PolicyVersion"]
+            documents[name] = version["Document"]
+    assert len(documents) >= 6
+    found = {
+        (name, finding.issue)
+        for name, document in documents.items()
+        for finding in analyze_policy_string(json.dumps(document)).findings
+    }
+    assert found == KNOWN
 
 
 @pytest.mark.parametrize(

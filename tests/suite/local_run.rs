@@ -199,10 +199,11 @@ async fn each_request_is_one_line_in_the_log() {
     for line in requests {
         assert!(line["request_id"].is_string() && line["milliseconds"].is_f64(), "{line}");
         assert_eq!(line["level"], "INFO");
+        assert_eq!(line["caller"], "arn:aws:iam::000000000000:user/local");
         for secret in ["the-key", "the-reason", "the-field"] {
             assert!(!line.to_string().contains(secret), "{line}");
         }
-        let own = ["timestamp", "level", "message", "request_id", "milliseconds"];
+        let own = ["timestamp", "level", "message", "request_id", "caller", "milliseconds"];
         let known = ["operation", "workspace_id", "outcome", "code", "status"];
         let names = line.as_object().expect("an object").keys();
         for name in names {
