@@ -13,6 +13,7 @@ import contextlib
 import http.client
 import io
 import json
+import logging
 import os
 import re
 import socket
@@ -81,6 +82,8 @@ class Account:
                 storage.put_object(Bucket="code", Key=name, Body=zipped(bootstraps[name]))
                 resource["Properties"]["CodeUri"] = {"Bucket": "code", "Key": name}
         os.environ["AWS_DEFAULT_REGION"] = REGION
+        # It warns about features that only AWS itself switches on.
+        logging.getLogger("samtranslator").setLevel(logging.ERROR)
         template = transform(template, {}, ManagedPolicies())
         resources = template["Resources"]
         for name, resource in list(resources.items()):
@@ -278,6 +281,9 @@ def main():
 A rebuild, as a user with OperatorPolicy:
   curl -i http://{host}/v1/workspaces/ws-available0001/rebuilds --resolve {host}:127.0.0.1 \\
     --aws-sigv4 aws:amz:{REGION}:execute-api --user {key}:{secret} --json '{{"Reason":"ticket 4711"}}'
+Followed, from REQUESTED to SUCCEEDED, about three minutes later:
+  curl http://{host}/v1/workspaces/ws-available0001/rebuilds --resolve {host}:127.0.0.1 \\
+    --aws-sigv4 aws:amz:{REGION}:execute-api --user {key}:{secret}
 The account, with the key of an administrator:
   AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION={REGION} \\
     aws --endpoint-url {running.url} cloudformation describe-stack-resources --stack-name {STACK}
