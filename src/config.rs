@@ -3,6 +3,8 @@
 //! Credentials and region come straight from the variables that Lambda sets. The SDK's provider
 //! chain would find the same values later and more slowly.
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,22 +145,20 @@ impl FleetConfig {
     /// Names the variable that is unusable.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let env = Environment(lookup);
-        let number = |text: String| text.parse::<u32>().map_err(|error| error.to_string());
-        let seconds = env.first(&["FLEET_REBUILD_SECONDS"], number)?.unwrap_or(1200);
-        let hours = env.first(&["HAND_OVER_DEADLINE_HOURS"], number)?.unwrap_or(24);
-        let count = |text: String| text.parse::<usize>().map_err(|error| error.to_string());
+        let seconds: u32 = env.first(&["FLEET_REBUILD_SECONDS"], number)?.unwrap_or(1200);
+        let hours: u32 = env.first(&["HAND_OVER_DEADLINE_HOURS"], number)?.unwrap_or(24);
         let default = Limits::default();
-        let age = |text: String| text.parse::<u16>().map_err(|error| error.to_string());
-        let age = env.first(&["MAXIMUM_SNAPSHOT_AGE_HOURS"], age)?;
-        let days = |text: String| text.parse::<u16>().map_err(|error| error.to_string());
-        let days = env.first(&["RECORD_LIFETIME_DAYS"], days)?.map(i64::from);
+        let age: Option<u16> = env.first(&["MAXIMUM_SNAPSHOT_AGE_HOURS"], number)?;
+        let days: Option<u16> = env.first(&["RECORD_LIFETIME_DAYS"], number)?;
         let limits = Limits {
             max_concurrent: env
-                .first(&["MAX_CONCURRENT_REBUILDS"], count)?
+                .first(&["MAX_CONCURRENT_REBUILDS"], number)?
                 .unwrap_or(default.max_concurrent),
             // 0 is any age.
             maximum_snapshot_age_hours: age.filter(|hours| *hours > 0),
-            record_lifetime: days.filter(|days| *days > 0).map(time::Duration::days),
+            record_lifetime: days
+                .filter(|days| *days > 0)
+                .map(|days| time::Duration::days(days.into())),
         };
         Ok(Self {
             rebuild_time: Duration::from_secs(seconds.into()),
@@ -167,6 +167,11 @@ impl FleetConfig {
             limits,
         })
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as `Environment::first` calls it")]
+fn number<T: FromStr<Err: Display>>(text: String) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
 }
 
 fn http_url(value: String) -> Result<String, String> {
