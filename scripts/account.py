@@ -72,6 +72,12 @@ class Account:
         self.parameters = {p["ParameterKey"]: p["ParameterValue"] for p in stack["Parameters"]}
         self.teach()
 
+    def delete(self):
+        """Deletes the stack; its tables and logs stay."""
+        formation = self.client("cloudformation")
+        formation.delete_stack(StackName=STACK)
+        formation.get_waiter("stack_delete_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1})
+
     def translated(self, bootstraps):
         """The template as SAM translates it, without what ministack does not have."""
         template = yaml_parse((ROOT / "template.yaml").read_text())

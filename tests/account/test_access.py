@@ -4,9 +4,9 @@ import json
 import re
 
 import pytest
-from conftest import FIGURES, ROOT
+from conftest import FIGURES
+from page import OPERATIONS
 
-OPERATIONS = (ROOT / "docs/operations.md").read_text()
 ACCESS = OPERATIONS.partition("## Access")[2].partition("\n## ")[0]
 MINE, OTHER = "d-906700a1b2", "d-906700c3d4"
 PROTECTION = "/workspaces/ws-protected0001/protection"
