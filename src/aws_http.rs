@@ -26,14 +26,14 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use crate::config::Config;
+use crate::config::AwsConfig;
 
 /// The HTTP client for all AWS clients of the process: HTTP/1.1, connections kept open.
 ///
 /// # Panics
 /// Never: ring has suites for both versions of TLS.
 #[must_use]
-pub fn client(config: &Config) -> SharedHttpClient {
+pub fn client(config: &AwsConfig) -> SharedHttpClient {
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
         rustls::crypto::ring::default_provider(),
     ))

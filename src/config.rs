@@ -1,4 +1,4 @@
-//! Environment → [`Config`] and [`FleetConfig`], nothing else.
+//! Environment → configurations, nothing else.
 //!
 //! Credentials and region come straight from the variables that Lambda sets. The SDK's provider
 //! chain would find the same values later and more slowly.
@@ -17,7 +17,15 @@ use crate::aws_http::{public_roots, read_bundle};
 use crate::rebuild::FleetMode;
 use crate::reconcile::Limits;
 
-/// What both functions read from their environment.
+/// What every client of AWS needs.
+#[derive(Debug, Clone)]
+pub struct AwsConfig {
+    pub(crate) region: Region,
+    pub(crate) credentials: SharedCredentialsProvider,
+    pub(crate) roots: Arc<RootCertStore>,
+}
+
+/// What the API function and the reconciler read from their environment.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Name of the table with one item per WorkSpace.
@@ -26,11 +34,10 @@ pub struct Config {
     pub rebuilds_table: String,
     /// The fleet that rebuilds are accepted for and handed over to.
     pub fleet_mode: FleetMode,
-    pub(crate) region: Region,
-    pub(crate) credentials: SharedCredentialsProvider,
+    /// What its clients need.
+    pub aws: AwsConfig,
     /// Endpoint of DynamoDB, if not AWS's own.
     pub(crate) endpoint: Option<String>,
-    pub(crate) roots: Arc<RootCertStore>,
 }
 
 /// What only the reconciler reads.
@@ -89,6 +96,26 @@ impl<L: Fn(&str) -> Option<String>> Environment<L> {
     }
 }
 
+impl AwsConfig {
+    fn from_env(env: &Environment<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
+        let credentials = Credentials::new(
+            env.required("AWS_ACCESS_KEY_ID")?,
+            env.required("AWS_SECRET_ACCESS_KEY")?,
+            env.optional("AWS_SESSION_TOKEN"),
+            None,
+            "environment",
+        );
+        Ok(Self {
+            region: Region::new(env.required("AWS_REGION")?),
+            credentials: SharedCredentialsProvider::new(credentials),
+            roots: env
+                .first(&["AWS_CA_BUNDLE", "SSL_CERT_FILE"], |path| read_bundle(&path))?
+                .unwrap_or_else(public_roots)
+                .into(),
+        })
+    }
+}
+
 impl Config {
     /// Reads the process's environment.
     ///
@@ -104,13 +131,6 @@ impl Config {
     /// Names the variable that is missing or unusable.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let env = Environment(lookup);
-        let credentials = Credentials::new(
-            env.required("AWS_ACCESS_KEY_ID")?,
-            env.required("AWS_SECRET_ACCESS_KEY")?,
-            env.optional("AWS_SESSION_TOKEN"),
-            None,
-            "environment",
-        );
         let fleet_mode = env.first(&["FLEET_MODE"], |mode| {
             mode.parse()
                 .map_err(|_| format!("it has to be one of {}", FleetMode::VARIANTS.join(", ")))
@@ -119,13 +139,8 @@ impl Config {
             workspaces_table: env.required("WORKSPACES_TABLE")?,
             rebuilds_table: env.required("REBUILDS_TABLE")?,
             fleet_mode: fleet_mode.unwrap_or_default(),
-            region: Region::new(env.required("AWS_REGION")?),
-            credentials: SharedCredentialsProvider::new(credentials),
+            aws: AwsConfig::from_env(&env)?,
             endpoint: env.first(&["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"], http_url)?,
-            roots: env
-                .first(&["AWS_CA_BUNDLE", "SSL_CERT_FILE"], |path| read_bundle(&path))?
-                .unwrap_or_else(public_roots)
-                .into(),
         })
     }
 }

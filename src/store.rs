@@ -172,8 +172,8 @@ impl Store {
 pub fn client_config(config: &Config, http: SharedHttpClient) -> Builder {
     let mut builder = Builder::new()
         .behavior_version(BehaviorVersion::v2026_01_12())
-        .region(config.region.clone())
-        .credentials_provider(config.credentials.clone())
+        .region(config.aws.region.clone())
+        .credentials_provider(config.aws.credentials.clone())
         // They come from memory and never expire, so a cache only costs.
         .identity_cache(IdentityCache::no_cache())
         .http_client(http)

@@ -83,7 +83,7 @@ async fn run(options: Options) -> Result<(), Error> {
     fleet.deadline = time::Duration::seconds(options.deadline_seconds.into());
     fleet.limits.max_concurrent = options.max_concurrent;
     let limits = fleet.limits;
-    let http = aws_http::client(&config);
+    let http = aws_http::client(&config.aws);
     let store = Store::connect(&config, http.clone());
     match config.fleet_mode {
         FleetMode::Simulated => {

@@ -12,7 +12,7 @@ async fn main() -> Result<(), Error> {
     telemetry::init();
     let config =
         Config::from_env().inspect_err(|error| tracing::error!(%error, "the start failed"))?;
-    let store = Store::connect(&config, aws_http::client(&config));
+    let store = Store::connect(&config, aws_http::client(&config.aws));
     store.warm_up().await;
     let offline = Store::connect(&config, aws_http::offline());
     rehearse(&Service::new(offline, config.fleet_mode)).await;

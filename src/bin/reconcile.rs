@@ -27,7 +27,7 @@ async fn main() -> Result<(), Error> {
     let read = || Ok::<_, Error>((Config::from_env()?, FleetConfig::from_env()?));
     let (config, fleet) =
         read().inspect_err(|error| tracing::error!(%error, "the start failed"))?;
-    let http = aws_http::client(&config);
+    let http = aws_http::client(&config.aws);
     let store = Store::connect(&config, http.clone());
     let (deadline, limits) = (fleet.deadline, fleet.limits);
     match config.fleet_mode {

@@ -40,8 +40,8 @@ impl Amazon {
     pub fn connect(config: &Config, fleet: &FleetConfig, http: SharedHttpClient) -> Self {
         let mut builder = aws_sdk_workspaces::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(config.region.clone())
-            .credentials_provider(config.credentials.clone())
+            .region(config.aws.region.clone())
+            .credentials_provider(config.aws.credentials.clone())
             .http_client(http)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             // For describing. A hand-over turns retries off.

@@ -39,7 +39,7 @@ fn client_with(endpoint: &str, retries: RetryConfig) -> Client {
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("test", "test", None, None, "test"))
         .retry_config(retries)
-        .http_client(aws_http::client(&config(endpoint)))
+        .http_client(aws_http::client(&config(endpoint).aws))
         .endpoint_url(endpoint);
     Client::from_conf(config.build())
 }

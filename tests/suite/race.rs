@@ -20,7 +20,7 @@ const ID: &str = "ws-available0001";
 /// many requests may take long on a slow machine.
 async fn environment(system: &System) -> Service {
     let config = config(&system.wire.url);
-    let dynamodb = client_config(&config, aws_http::client(&config));
+    let dynamodb = client_config(&config, aws_http::client(&config.aws));
     let dynamodb = dynamodb.timeout_config(TimeoutConfig::disabled());
     let store = Store::new(dynamodb, config.workspaces_table, config.rebuilds_table);
     store.warm_up().await;

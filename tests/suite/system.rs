@@ -64,7 +64,7 @@ impl System {
         tokio::spawn(dynoxide::server::serve_on(listener, database));
         let wire = Wire::start(&dynamodb).await;
         let to_wire = config(&wire.url);
-        let to_wire = client_config(&to_wire, aws_http::client(&to_wire));
+        let to_wire = client_config(&to_wire, aws_http::client(&to_wire.aws));
         let store = Store::new(change(to_wire), "workspaces".into(), "rebuilds".into());
         let (listener, api) = listen().await;
         tokio::spawn(gateway::serve(
@@ -73,7 +73,8 @@ impl System {
             gateway::READ_TIMEOUT,
         ));
         let config = config(&dynamodb);
-        let client = Client::from_conf(client_config(&config, aws_http::client(&config)).build());
+        let client =
+            Client::from_conf(client_config(&config, aws_http::client(&config.aws)).build());
         Self { api, dynamodb, wire, store, client }
     }
 

@@ -86,7 +86,7 @@ async fn the_role_of_the_reconciler_allows_exactly_its_requests() {
 /// A store over the system's DynamoDB, and the recorder of its requests.
 fn recorded(system: &System) -> (Recorder, Store) {
     let config = config(&system.dynamodb);
-    let recorder = Recorder { http: aws_http::client(&config), sent: Arc::default() };
+    let recorder = Recorder { http: aws_http::client(&config.aws), sent: Arc::default() };
     let store = Store::connect(&config, SharedHttpClient::new(recorder.clone()));
     (recorder, store)
 }

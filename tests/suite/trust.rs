@@ -158,7 +158,7 @@ fn config(
 /// Sends one request to the endpoint; the error says why it was never sent.
 async fn connect(url: &str, variables: &[(&str, &str)]) -> Result<(), String> {
     let config = config(url, variables).expect("a configuration");
-    let once = client_config(&config, aws_http::client(&config));
+    let once = client_config(&config, aws_http::client(&config.aws));
     let once = once.retry_config(RetryConfig::disabled());
     let client = aws_sdk_dynamodb::Client::from_conf(once.clone().build());
     // A failed warm-up must not prevent the start.

@@ -77,7 +77,7 @@ async fn fill(dynamodb: &str) -> Result<(), Box<dyn Error>> {
         "AWS_CA_BUNDLE" | "SSL_CERT_FILE" | "FLEET_MODE" => None,
         _ => Some("local".to_owned()),
     })?;
-    let client = Client::from_conf(client_config(&config, aws_http::client(&config)).build());
+    let client = Client::from_conf(client_config(&config, aws_http::client(&config.aws)).build());
     let ids: Vec<_> = (0..THREADS)
         .flat_map(|thread| {
             (1..=WORKSPACES).map(move |number| format!("ws-load{thread:02}{number:07}"))

@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         _ => Some("local".to_owned()),
     })?;
     let requests = Requests::default();
-    let client = client_config(&config, aws_http::client(&config));
+    let client = client_config(&config, aws_http::client(&config.aws));
     let counted = client.clone().interceptor(requests.clone());
     let store = Store::new(counted, config.workspaces_table, config.rebuilds_table);
     let begin = OffsetDateTime::now_utc();

@@ -25,7 +25,7 @@ async fn main() -> Result<(), Error> {
     let config = Config::from_env()?;
     let client = match what.as_str() {
         "sdk" => Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await),
-        _ => Client::from_conf(client_config(&config, aws_http::client(&config)).build()),
+        _ => Client::from_conf(client_config(&config, aws_http::client(&config.aws)).build()),
     };
     let store =
         Store::new(client.config().to_builder(), config.workspaces_table, config.rebuilds_table);

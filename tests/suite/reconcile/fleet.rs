@@ -33,7 +33,7 @@ fn amazon(endpoint: &str) -> Amazon {
         deadline: time::Duration::DAY,
         limits: Limits::default(),
     };
-    Amazon::connect(&config, &fleet, aws_http::client(&config))
+    Amazon::connect(&config, &fleet, aws_http::client(&config.aws))
 }
 
 /// The same over CBOR, which the next releases of the SDK will prefer.
@@ -42,7 +42,7 @@ fn amazon_over_cbor(endpoint: &str) -> Amazon {
         .behavior_version_latest()
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-        .http_client(aws_http::client(&config(endpoint)))
+        .http_client(aws_http::client(&config(endpoint).aws))
         .protocol(RpcV2CborProtocol::new())
         .endpoint_url(endpoint);
     Amazon::new(Client::from_conf(config.build()))
