@@ -22,6 +22,7 @@ import sys
 import threading
 import urllib.parse
 import zipfile
+from datetime import datetime
 from pathlib import Path
 
 import boto3
@@ -34,6 +35,8 @@ from samtranslator.yaml_helper import yaml_parse
 ROOT = Path(__file__).resolve().parent.parent
 REGION = "us-east-1"
 STACK = "rebuild-workspaces"
+# The functions, and their programs.
+FUNCTIONS = {"RebuildFunction": "rebuild", "ReconcileFunction": "reconcile", "AnnounceFunction": "announce"}
 # A simulated rebuild takes so long here, so that one can be followed to its end.
 REBUILD_SECONDS = "5"
 
@@ -45,6 +48,8 @@ class Account:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.administrator = ("test", "test")
+        # The last change in the stream of rebuilds that was announced.
+        self.announced = None
 
     def client(self, service):
         key, secret = self.administrator
@@ -97,6 +102,11 @@ class Account:
             resource.pop("UpdatePolicy", None)
             if resource["Type"].startswith(("AWS::CodeDeploy::", "AWS::Logs::QueryDefinition")):
                 del resources[name]
+            # Its IAM does not know the key events:source, so it would refuse the function.
+            if name == "AnnounceRole":
+                [policy] = resource["Properties"]["Policies"]
+                for statement in policy["PolicyDocument"]["Statement"]:
+                    statement.pop("Condition", None)
             # It has this type by its older name only.
             if resource["Type"] == "AWS::IAM::RolePolicy":
                 resource["Type"] = "AWS::IAM::Policy"
@@ -104,18 +114,24 @@ class Account:
         return template
 
     def teach(self):
-        """Adds by API calls what ministack leaves out when it imports the API's definition: the routes,
-        with their authorisation, and the resource policy. So calls to it prove what the functions, the
+        """Points the functions at the emulator, and adds by API calls what ministack leaves out when it
+        imports the API's definition: the routes, with their authorisation, and the resource policy. So calls to it prove what the functions, the
         roles and the policies do, and nothing about how API Gateway reads the definition."""
         functions = self.client("lambda")
-        for name in ("RebuildFunction", "ReconcileFunction"):
+        for name in FUNCTIONS:
             function = self.outputs[name]
             environment = functions.get_function_configuration(FunctionName=function)["Environment"]
-            environment["Variables"]["AWS_ENDPOINT_URL_DYNAMODB"] = self.url
+            environment["Variables"]["AWS_ENDPOINT_URL"] = self.url
             environment["Variables"]["FLEET_REBUILD_SECONDS"] = REBUILD_SECONDS
             functions.update_function_configuration(FunctionName=function, Environment=environment)
-            version = functions.publish_version(FunctionName=function)["Version"]
-            functions.update_alias(FunctionName=function, Name="live", FunctionVersion=version)
+            if name != "AnnounceFunction":
+                version = functions.publish_version(FunctionName=function)["Version"]
+                functions.update_alias(FunctionName=function, Name="live", FunctionVersion=version)
+        [mapping] = functions.list_event_source_mappings(FunctionName=self.outputs["AnnounceFunction"])[
+            "EventSourceMappings"
+        ]
+        self.announcements = mapping
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
         definition = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["Api"]
         definition = definition["Properties"]["DefinitionBody"]
         gateway = self.client("apigateway")
@@ -208,6 +224,42 @@ class Account:
         return answer.get("FunctionError")
 
 
+    def announce(self, attempts=1000):
+        """Reads the stream of the table of rebuilds to its end, as Lambda does, or until so many batches
+        have failed; returns how many did. ministack's own reading of streams takes a batch with failures
+        for done, so `teach` ends it."""
+        streams, mapping = self.client("dynamodbstreams"), self.announcements
+        arn, [pattern] = mapping["EventSourceArn"], mapping["FilterCriteria"]["Filters"]
+        [name] = json.loads(pattern["Pattern"])["eventName"]
+        [shard] = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
+        failures = 0
+        while failures < attempts:
+            place = {"StreamArn": arn, "ShardId": shard["ShardId"]}
+            if self.announced:
+                place |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": self.announced}
+            else:
+                place |= {"ShardIteratorType": "TRIM_HORIZON"}
+            iterator = streams.get_shard_iterator(**place)["ShardIterator"]
+            batch = streams.get_records(ShardIterator=iterator, Limit=mapping["BatchSize"])["Records"]
+            if not batch:
+                break
+            records = [record for record in batch if record["eventName"] == name]
+            answer = self.client("lambda").invoke(
+                FunctionName=self.outputs["AnnounceFunction"],
+                Payload=json.dumps({"Records": records}, default=datetime.timestamp),
+            )
+            done = [record["dynamodb"]["SequenceNumber"] for record in batch]
+            # A function that fails has its whole batch again.
+            failed = [{"itemIdentifier": done[0]}]
+            if "FunctionError" not in answer:
+                failed = json.load(answer["Payload"])["batchItemFailures"]
+            if failed:
+                failures += 1
+                done = done[: done.index(failed[0]["itemIdentifier"])]
+            self.announced = (done or [self.announced])[-1]
+        return failures
+
+
 class ManagedPolicies:
     """SAM asks for the managed policies that it could attach; this template attaches none."""
 
@@ -230,13 +282,13 @@ def built():
     command = ["cargo", "build", "--release", "--locked", "--bins"]
     subprocess.run(command, cwd=ROOT, check=True)
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
-    return {"RebuildFunction": target / "rebuild", "ReconcileFunction": target / "reconcile"}
+    return {name: target / program for name, program in FUNCTIONS.items()}
 
 
 def built_by_sam():
     """What `sam build` has built for this machine."""
     build = ROOT / ".aws-sam/build"
-    return {name: build / name / "bootstrap" for name in ("RebuildFunction", "ReconcileFunction")}
+    return {name: build / name / "bootstrap" for name in FUNCTIONS}
 
 
 @contextlib.contextmanager
@@ -294,9 +346,12 @@ The account, with the key of an administrator:
   AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION={REGION} \\
     aws --endpoint-url {running.url} cloudformation describe-stack-resources --stack-name {STACK}
 
+The end of each rebuild is announced on the default event bus; docs/events.md has rules to try.
 The reconciler runs every minute; a simulated rebuild takes {REBUILD_SECONDS} s. Ctrl-C ends it.""", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+            while True:
+                running.announce(attempts=1)
+                threading.Event().wait(1)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the built API function under `sam local`, against the local run's DynamoDB.
+"""Runs the built functions under `sam local`, against the local run's DynamoDB and EventBridge.
 
 Runs `sam local invoke` with each event in events/ and compares the answer with the file beside it.
 Then runs `sam local start-api` and makes two curl calls: a rebuild, and its `location`.
@@ -47,7 +47,7 @@ def succeeds(*command):
 
 @contextmanager
 def started(pattern, *command):
-    """Runs a server; yields the match once a line of its output matches `pattern`."""
+    """Runs a server; yields the match once its output matches `pattern`."""
     server = subprocess.Popen(
         command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -55,7 +55,7 @@ def started(pattern, *command):
         output = []
         for line in server.stdout:
             output.append(line)
-            if match := re.search(pattern, line):
+            if match := re.search(pattern, "".join(output)):
                 break
         else:
             sys.exit(f"error: {' '.join(command)}\n{''.join(output)}")
@@ -114,14 +114,17 @@ def answer_of(response):
 
 
 def invoke_with(event, options):
-    """Invokes the function with an event; returns what is wrong with the answer, or None."""
+    """Invokes the function that an event is for; returns what is wrong with the answer, or None."""
     expected = json.loads(event.with_suffix(".expected.json").read_text())
+    is_request = "httpMethod" in json.loads(event.read_text())
+    function = "RebuildFunction" if is_request else "AnnounceFunction"
     done = subprocess.run(
-        ["sam", "local", "invoke", "RebuildFunction", "--event", event, *options],
+        ["sam", "local", "invoke", function, "--event", event, *options],
         capture_output=True, text=True, cwd=ROOT,
     )
     try:
-        answer = answer_of(json.loads(done.stdout))
+        answer = json.loads(done.stdout)
+        answer = answer_of(answer) if is_request else answer
     except (ValueError, LookupError, TypeError) as error:
         return f"{error!r}\n{done.stdout}\n{done.stderr}"
     if answer != expected:
@@ -174,17 +177,18 @@ def main():
         address = bridge.get("Gateway") or str(ipaddress.ip_network(bridge["Subnet"])[1])
     local = [
         "cargo", "run", "--quiet", "--package", "local", "--", "--port", "0",
-        "--dynamodb-port", "0", "--dynamodb-host", address,
+        "--dynamodb-port", "0", "--eventbridge-port", "0", "--aws-host", address,
     ]
     failures = 0
     with (
         base_image() as image,
-        started(r"DynamoDB on http://[\d.]+:(\d+)", *local) as dynamodb,
+        started(r"DynamoDB on \S+:(\d+) .*\nEventBridge on \S+:(\d+) ", *local) as ports,
         tempfile.NamedTemporaryFile("w", suffix=".json") as environment,
     ):
         variables = json.loads((ROOT / "scripts/sam-local.env.json").read_text())
-        endpoint = f"http://host.docker.internal:{dynamodb[1]}"
-        variables["Parameters"]["AWS_ENDPOINT_URL_DYNAMODB"] = endpoint
+        for service, port in zip(("DYNAMODB", "EVENTBRIDGE"), ports.groups()):
+            endpoint = f"http://host.docker.internal:{port}"
+            variables["Parameters"][f"AWS_ENDPOINT_URL_{service}"] = endpoint
         json.dump(variables, environment)
         environment.flush()
         options = [

@@ -53,6 +53,17 @@ pub struct FleetConfig {
     pub limits: Limits,
 }
 
+/// What the function that announces ended rebuilds reads.
+#[derive(Debug, Clone)]
+pub struct AnnounceConfig {
+    /// Name or ARN of the event bus.
+    pub event_bus: String,
+    /// What its client needs.
+    pub aws: AwsConfig,
+    /// Endpoint of EventBridge, if not AWS's own.
+    pub(crate) endpoint: Option<String>,
+}
+
 /// A variable that is missing or unusable. The message is one line without the value, which may be
 /// a secret.
 #[derive(Debug, thiserror::Error)]
@@ -180,6 +191,29 @@ impl FleetConfig {
             endpoint: env.first(&["FLEET_ENDPOINT_URL"], http_url)?,
             deadline: time::Duration::hours(hours.into()),
             limits,
+        })
+    }
+}
+
+impl AnnounceConfig {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// Names the variable that is missing or unusable.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    /// Reads variables through `lookup`.
+    ///
+    /// # Errors
+    /// Names the variable that is missing or unusable.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let env = Environment(lookup);
+        Ok(Self {
+            event_bus: env.required("EVENT_BUS_NAME")?,
+            aws: AwsConfig::from_env(&env)?,
+            endpoint: env.first(&["AWS_ENDPOINT_URL_EVENTBRIDGE", "AWS_ENDPOINT_URL"], http_url)?,
         })
     }
 }

@@ -14,6 +14,7 @@ mod failure;
 mod json;
 mod members;
 
+pub(crate) use self::envelope::RebuildData;
 use std::convert::Infallible;
 use std::time::Instant;
 

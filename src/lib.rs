@@ -10,11 +10,15 @@
 //!   what can go wrong.
 //!
 //! [`reconcile`] brings accepted rebuilds to their end in a [`fleet`], real or simulated.
+//! [`announce`] tells EventBridge how they ended.
+//!
 //! [`config`] reads the environment, [`aws_http`] is the HTTP client under the AWS clients,
 //! [`telemetry`] the log.
 //!
-//! Two thin binaries: `rebuild` answers the API, `reconcile` runs on a schedule.
+//! Three thin binaries: `rebuild` answers the API, `reconcile` runs on a schedule, `announce` reads
+//! the stream of the table of rebuilds.
 
+pub mod announce;
 pub mod aws_http;
 pub mod config;
 pub mod error;

@@ -79,7 +79,17 @@ pub async fn add_workspaces(client: &Client, ids: &[String]) -> Result<(), Box<d
 /// # Errors
 /// If it is not JSON.
 pub fn event() -> serde_json::Result<String> {
-    let event: serde_json::Value =
-        serde_json::from_str(include_str!("../../events/accepted.json"))?;
-    Ok(event.to_string())
+    compact(include_str!("../../events/accepted.json"))
+}
+
+/// `events/ended.json`, in the same way.
+///
+/// # Errors
+/// If it is not JSON.
+pub fn ended() -> serde_json::Result<String> {
+    compact(include_str!("../../events/ended.json"))
+}
+
+fn compact(json: &str) -> serde_json::Result<String> {
+    Ok(serde_json::from_str::<serde_json::Value>(json)?.to_string())
 }

@@ -104,5 +104,10 @@ fn definition(name: &str, resource: &str) -> Result<CreateTableRequest, Error> {
             definition[key] = serde_json::to_value(value)?;
         }
     }
+    if let Some(stream) = properties.get("StreamSpecification") {
+        definition["StreamSpecification"] = serde_json::to_value(stream)?;
+        // CloudFormation means it, and DynamoDB asks for it.
+        definition["StreamSpecification"]["StreamEnabled"] = true.into();
+    }
     Ok(serde_json::from_value(definition)?)
 }

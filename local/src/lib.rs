@@ -1,6 +1,8 @@
-//! The parts of the local run: an embedded DynamoDB and a stand-in for API Gateway. The tests use
-//! them too.
+//! The parts of the local run: an embedded DynamoDB, stand-ins for API Gateway and EventBridge, and
+//! Lambda's reading of a stream. The tests use them too.
 
 pub mod dynamodb;
+pub mod eventbridge;
 pub mod gateway;
 mod snapshots;
+pub mod stream;

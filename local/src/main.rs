@@ -3,14 +3,16 @@
 //! `cargo run -p local` starts an embedded DynamoDB with the tables of `template.yaml`,
 //! fills them from `seed/workspaces.json`, and serves the function over HTTP.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use local::{dynamodb, gateway};
-use rebuild_workspaces::config::{Config, FleetConfig};
+use local::stream::Stream;
+use local::{dynamodb, eventbridge, gateway};
+use rebuild_workspaces::announce::Announcer;
+use rebuild_workspaces::config::{AnnounceConfig, Config, FleetConfig};
 use rebuild_workspaces::fleet::Fleet;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
@@ -19,6 +21,7 @@ use rebuild_workspaces::reconcile::{Limits, Reconciler, Timing};
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::Store;
 use rebuild_workspaces::{aws_http, telemetry};
+use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 
@@ -32,14 +35,18 @@ struct Options {
     /// Port of DynamoDB; 0 picks a free one
     #[arg(long, default_value_t = 8000)]
     dynamodb_port: u16,
-    /// Address that DynamoDB listens on; containers cannot reach the default
+    /// Port of EventBridge; 0 picks a free one
+    #[arg(long, default_value_t = 8001)]
+    eventbridge_port: u16,
+    /// Address that DynamoDB and EventBridge listen on; containers cannot reach the default
     #[arg(long, default_value = "127.0.0.1")]
-    dynamodb_host: std::net::IpAddr,
+    aws_host: IpAddr,
     /// Keep the tables in this file; by default, they are lost when the run ends
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
-    /// Use the tables of this DynamoDB API instead of an embedded one
-    #[arg(long, value_name = "URL", conflicts_with_all = ["dynamodb_port", "dynamodb_host", "data"])]
+    /// Use the tables of this DynamoDB API instead of an embedded one; ended rebuilds are then not
+    /// announced
+    #[arg(long, value_name = "URL", conflicts_with_all = ["dynamodb_port", "data", "announce"])]
     dynamodb_endpoint: Option<String>,
     /// How long a rebuild takes in the simulated fleet
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
@@ -54,6 +61,10 @@ struct Options {
     /// and copy its WorkSpaces into the table; another local run can be that endpoint
     #[arg(long, value_name = "URL")]
     fleet_endpoint: Option<String>,
+    /// Post the event of each ended rebuild to this URL, as EventBridge would; by default, it is
+    /// printed
+    #[arg(long, value_name = "URL")]
+    announce: Option<String>,
 }
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -74,12 +85,16 @@ async fn run(options: Options) -> Result<(), Error> {
     let api_address = SocketAddr::from(([127, 0, 0, 1], options.port));
     let api = bind(api_address, "--port").await?;
     let api_url = format!("http://{}", api.local_addr()?);
+    let eventbridge_url = eventbridge(&options).await?;
     let dynamodb_url = match &options.dynamodb_endpoint {
         Some(url) => url.clone(),
-        None => embedded_dynamodb(&options).await?,
+        None => embedded_dynamodb(&options, &eventbridge_url).await?,
     };
 
-    let (config, mut fleet) = local_config(&dynamodb_url, &options)?;
+    let environment =
+        |name: &str| local_environment(name, &dynamodb_url, &eventbridge_url, &options);
+    let config = Config::from_lookup(environment)?;
+    let mut fleet = FleetConfig::from_lookup(environment)?;
     fleet.deadline = time::Duration::seconds(options.deadline_seconds.into());
     fleet.limits.max_concurrent = options.max_concurrent;
     let limits = fleet.limits;
@@ -97,7 +112,7 @@ async fn run(options: Options) -> Result<(), Error> {
             tokio::spawn(reconcile(store.clone(), fleet, timing, limits));
         }
     }
-    greet(&api_url, &dynamodb_url);
+    greet(&api_url, &dynamodb_url, &eventbridge_url);
     let interrupted = async {
         // If the handler cannot be installed, Ctrl-C ends the process anyway.
         let _ = tokio::signal::ctrl_c().await;
@@ -109,9 +124,36 @@ async fn run(options: Options) -> Result<(), Error> {
     Ok(())
 }
 
-/// Starts an embedded DynamoDB, seeded if it is new. Returns its URL.
-async fn embedded_dynamodb(options: &Options) -> Result<String, Error> {
-    let address = SocketAddr::new(options.dynamodb_host, options.dynamodb_port);
+/// Starts a stand-in for EventBridge that prints or posts each event. Returns its URL.
+async fn eventbridge(options: &Options) -> Result<String, Error> {
+    let address = SocketAddr::new(options.aws_host, options.eventbridge_port);
+    let listener = bind(address, "--eventbridge-port").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let target = options.announce.clone();
+    tokio::spawn(eventbridge::serve(listener, move |event| deliver(event, target.clone())));
+    Ok(url)
+}
+
+async fn deliver(event: Value, target: Option<String>) -> Result<(), String> {
+    let Some(url) = target else {
+        println!("{event}");
+        return Ok(());
+    };
+    let post = move || {
+        let request = ureq::post(&url).content_type("application/json").send(event.to_string());
+        request.map_err(|error| {
+            eprintln!("the event of an ended rebuild was not posted to {url}: {error}");
+            error.to_string()
+        })
+    };
+    let posted = tokio::task::spawn_blocking(post).await;
+    posted.map_err(|error| error.to_string())?.map(drop)
+}
+
+/// Starts an embedded DynamoDB, seeded if it is new, and announces the rebuilds that end in it.
+/// Returns its URL.
+async fn embedded_dynamodb(options: &Options, eventbridge_url: &str) -> Result<String, Error> {
+    let address = SocketAddr::new(options.aws_host, options.dynamodb_port);
     let listener = bind(address, "--dynamodb-port").await?;
     let database = match &options.data {
         Some(file) => dynamodb::in_file(file)?,
@@ -119,6 +161,13 @@ async fn embedded_dynamodb(options: &Options) -> Result<String, Error> {
     };
     dynamodb::seed_if_empty(&database)?;
     let url = format!("http://{}", listener.local_addr()?);
+    let environment = |name: &str| local_environment(name, &url, eventbridge_url, options);
+    let config = AnnounceConfig::from_lookup(environment)?;
+    let announcer = Announcer::connect(&config, aws_http::client(&config.aws));
+    match Stream::at_end(database.clone())? {
+        Some(stream) => drop(tokio::spawn(stream.follow(announcer))),
+        None => eprintln!("ended rebuilds are not announced: an earlier version made the tables"),
+    }
     tokio::spawn(dynoxide::server::serve_on(listener, database));
     Ok(url)
 }
@@ -157,29 +206,34 @@ fn hurried(deadline: time::Duration) -> Timing {
     }
 }
 
-/// The functions' environment, as the template sets it, for this machine.
-fn local_config(dynamodb_url: &str, options: &Options) -> Result<(Config, FleetConfig), Error> {
-    let lookup = |name: &str| {
-        let value = match name {
-            "WORKSPACES_TABLE" => "workspaces",
-            "REBUILDS_TABLE" => "rebuilds",
-            "AWS_REGION" => "us-east-1",
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "local",
-            "AWS_ENDPOINT_URL_DYNAMODB" => dynamodb_url,
-            "FLEET_MODE" if options.fleet_endpoint.is_some() => "AmazonWorkSpaces",
-            "FLEET_REBUILD_SECONDS" => return Some(options.rebuild_seconds.to_string()),
-            "FLEET_ENDPOINT_URL" => return options.fleet_endpoint.clone(),
-            _ => return None,
-        };
-        Some(value.to_owned())
+/// A variable of the functions' environment, as the template sets it, for this machine.
+fn local_environment(
+    name: &str,
+    dynamodb_url: &str,
+    eventbridge_url: &str,
+    options: &Options,
+) -> Option<String> {
+    let value = match name {
+        "WORKSPACES_TABLE" => "workspaces",
+        "REBUILDS_TABLE" => "rebuilds",
+        "EVENT_BUS_NAME" => "default",
+        "AWS_REGION" => "us-east-1",
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "local",
+        "AWS_ENDPOINT_URL_DYNAMODB" => dynamodb_url,
+        "AWS_ENDPOINT_URL_EVENTBRIDGE" => eventbridge_url,
+        "FLEET_MODE" if options.fleet_endpoint.is_some() => "AmazonWorkSpaces",
+        "FLEET_REBUILD_SECONDS" => return Some(options.rebuild_seconds.to_string()),
+        "FLEET_ENDPOINT_URL" => return options.fleet_endpoint.clone(),
+        _ => return None,
     };
-    Ok((Config::from_lookup(lookup)?, FleetConfig::from_lookup(lookup)?))
+    Some(value.to_owned())
 }
 
-fn greet(api: &str, dynamodb: &str) {
+fn greet(api: &str, dynamodb: &str, eventbridge: &str) {
     println!(
         r#"Listening on {api}
 DynamoDB on {dynamodb} (tables workspaces and rebuilds, any credentials)
+EventBridge on {eventbridge} (the event of each ended rebuild is printed, or posted with --announce)
 WorkSpaces: one in each state, such as ws-available0001 and ws-suspended0001. And three that are AVAILABLE:
 ws-nosnapshot0001 without a snapshot, ws-stalesnapshot0001 with one from January 2025, ws-protected0001 protected.
 

@@ -9,9 +9,8 @@ use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
-use self::data::{
-    AcceptedData, ErrorData, RebuildData, RebuildsData, WorkspaceData, WorkspacesData,
-};
+pub(crate) use self::data::RebuildData;
+use self::data::{AcceptedData, ErrorData, RebuildsData, WorkspaceData, WorkspacesData};
 use self::decode::Paging;
 use self::resource::Resource;
 use super::call::{Call, respond};

@@ -75,10 +75,22 @@ pub(super) fn from_record(id: &WorkspaceId, ended: &Rebuild) -> Result<Item, Fau
 }
 
 /// The reverse of [`from_record`].
-pub(super) fn to_record(mut item: Item) -> Result<Rebuild, Fault> {
+pub(super) fn to_record(item: impl Into<serde_dynamo::Item>) -> Result<Rebuild, Fault> {
+    let mut item = item.into().into_inner();
     let id = item.remove("RebuildId").ok_or_else(|| Fault::internal("a record lacks RebuildId"))?;
     item.insert("Id".to_owned(), id);
-    from_item(item)
+    serde_dynamo::from_item(serde_dynamo::Item::from(item)).map_err(Fault::internal)
+}
+
+/// The record that an item in the stream of the table of rebuilds is, and its WorkSpace.
+///
+/// # Errors
+/// The item is no record.
+pub fn streamed_record(item: serde_dynamo::Item) -> Result<(WorkspaceId, Rebuild), Fault> {
+    let id = item.get("WorkspaceId").cloned();
+    let id = id.ok_or_else(|| Fault::internal("a record lacks WorkspaceId"))?;
+    let id = serde_dynamo::from_attribute_value(id).map_err(Fault::internal)?;
+    Ok((id, to_record(item)?))
 }
 
 /// The key of a WorkSpace in its table.

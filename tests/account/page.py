@@ -1,4 +1,4 @@
-"""The commands of docs/operations.md, as they are written."""
+"""The commands of a page in docs/, as they are written."""
 
 import os
 import re
@@ -10,9 +10,9 @@ OPERATIONS = (ROOT / "docs/operations.md").read_text()
 ADMINISTRATOR = ("test", "test")
 
 
-def commands(start, end="\n## "):
-    """The shell commands between two texts of the page, a string for each block."""
-    section = OPERATIONS.partition(start)[2].partition(end)[0]
+def commands(start, end="\n## ", page=OPERATIONS):
+    """The shell commands between two texts of a page, a string for each block."""
+    section = page.partition(start)[2].partition(end)[0]
     blocks = re.findall(r"^ *```sh\n(.*?)^ *```", section, re.S | re.M)
     return [re.sub(r"^   ", "", block, flags=re.M) for block in blocks]
 

@@ -7,9 +7,13 @@ import pytest
 from conftest import FIGURES
 from parliament import analyze_policy_string
 
-# Lambda itself writes logs and traces with these. ministack writes them without, so that their absence
-# would not show.
-OF_LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+# Lambda itself writes logs and traces with these, reads the stream, and notes what failed. ministack does
+# so without, so that their absence would not show.
+OF_LAMBDA = {
+    "logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords",
+    "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams",
+    "sqs:SendMessage",
+}
 LATEST_BUT_ONE = "01941f29-7c00-7000-8000-000000000001"
 READS = [
     "/workspaces/ws-available0001",
@@ -40,6 +44,12 @@ def reconciler_works(stack):
             return False
     # The last write releases the WorkSpace.
     return stack.running.follow() is None
+
+
+def announcing_works(stack):
+    """Has a rebuild end and its end announced; whether that did not fail."""
+    assert reconciler_works(stack)
+    return stack.running.announce(attempts=1) == 0
 
 
 def without_each(policy):
@@ -90,7 +100,12 @@ def test_a_linter_finds_nothing_in_the_policies(stack):
 
 
 @pytest.mark.parametrize(
-    "role, name, works", [("RebuildRole", "rebuild", api_works), ("ReconcileRole", "reconcile", reconciler_works)]
+    "role, name, works",
+    [
+        ("RebuildRole", "rebuild", api_works),
+        ("ReconcileRole", "reconcile", reconciler_works),
+        ("AnnounceRole", "announce", announcing_works),
+    ],
 )
 def test_without_any_permission_something_breaks(stack, role, name, works):
     formation, identities = (stack.running.client(service) for service in ("cloudformation", "iam"))

@@ -42,7 +42,7 @@ class LocalRun:
 @contextlib.contextmanager
 def local_run(*options):
     # No rebuild ends during a test.
-    command = [*CARGO, "--port", "0", "--rebuild-seconds", "3600", *options]
+    command = [*CARGO, "--port", "0", "--eventbridge-port", "0", "--rebuild-seconds", "3600", *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             run = LocalRun(process.stdout)

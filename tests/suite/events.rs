@@ -1,12 +1,16 @@
-//! Sends each event in `events/` to the function, as Lambda would, and compares the answer with the
-//! file beside the event. (`scripts/sam-local.py` does the same with the built function.)
+//! Sends each event in `events/` to its function, as Lambda would, and compares the answer with the
+//! file beside the event. (`scripts/sam-local.py` does the same with the built functions.)
 
 use std::path::Path;
 
 use serde_json::Value;
 
+use crate::announce::Bus;
 use crate::system::{System, service};
 use local::gateway;
+
+/// The event that is no request.
+const ENDED: &str = "/ended.json";
 
 #[tokio::test]
 async fn each_event_gets_its_expected_answer() {
@@ -21,8 +25,27 @@ async fn each_event_gets_its_expected_answer() {
     assert!(count > 0, "no event was found");
 }
 
-/// Name, text and expected answer of each event.
+#[tokio::test]
+async fn the_event_of_an_ended_rebuild_is_announced() {
+    let bus = Bus::start().await;
+    let (_, event, expected) = of_announcements();
+    let batch = serde_json::from_str(&event).expect("a batch");
+    let answer = bus.announcer.announce(batch).await;
+    assert_eq!(serde_json::to_value(answer).expect("JSON"), expected);
+    assert_eq!(bus.taken().len(), 1);
+}
+
+/// Name, text and expected answer of each event of the API function.
 pub fn all() -> Vec<(String, String, Value)> {
+    folder().into_iter().filter(|(name, ..)| !name.ends_with(ENDED)).collect()
+}
+
+/// The same of the function that announces.
+fn of_announcements() -> (String, String, Value) {
+    folder().into_iter().find(|(name, ..)| name.ends_with(ENDED)).expect("an event")
+}
+
+fn folder() -> Vec<(String, String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
     let files = std::fs::read_dir(folder).expect("the events");
     let paths = files.map(|file| file.expect("a file").path());

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::system::{Answer, Ask, System, listen, send, service};
@@ -40,6 +41,8 @@ pub struct Local {
     process: Child,
     greeting: Vec<String>,
     log: JoinHandle<Vec<Value>>,
+    /// The printed events.
+    events: UnboundedReceiver<Value>,
     pub api: String,
 }
 
@@ -52,7 +55,7 @@ impl Local {
     /// Starts it on a free port.
     pub async fn start_with(options: &[&str]) -> Self {
         let mut process = program()
-            .args(["--port", "0"])
+            .args(["--port", "0", "--eventbridge-port", "0"])
             .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -67,16 +70,21 @@ impl Local {
             greeting[0].strip_prefix("Listening on ").expect("the first line says where");
         let api = listening.to_owned();
         // A process stops once the pipe that it prints to is full.
+        let (sender, events) = unbounded_channel();
         let log = tokio::spawn(async move {
             let mut log = vec![];
             while let Some(line) = lines.next_line().await.expect("UTF-8") {
-                if line.starts_with('{') {
-                    log.push(serde_json::from_str(&line).expect("JSON"));
+                let Ok(line) = serde_json::from_str::<Value>(&line) else { continue };
+                if line["detail"].is_object() {
+                    // Most tests don't ask.
+                    let _ = sender.send(line);
+                } else {
+                    log.push(line);
                 }
             }
             log
         });
-        Self { process, greeting, log, api }
+        Self { process, greeting, log, events, api }
     }
 
     /// Kills the process, as if the machine had lost its power.
@@ -216,8 +224,11 @@ async fn each_request_is_one_line_in_the_log() {
 async fn a_port_in_use_is_a_one_line_error() {
     let (taken, url) = listen().await;
     let port = taken.local_addr().expect("it is bound").port().to_string();
-    for (option, other) in [("--port", "--dynamodb-port"), ("--dynamodb-port", "--port")] {
-        let output = program().args([option, &port, other, "0"]).output().await.expect("a process");
+    let options = ["--port", "--dynamodb-port", "--eventbridge-port"];
+    for option in options {
+        let others = options.into_iter().filter(|other| *other != option);
+        let free = others.flat_map(|other| [other, "0"]);
+        let output = program().args([option, &port]).args(free).output().await.expect("a process");
         let error = String::from_utf8(output.stderr).expect("UTF-8");
         assert_eq!(output.status.code(), Some(1), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");
@@ -226,6 +237,40 @@ async fn a_port_in_use_is_a_one_line_error() {
         assert!(error.contains(option), "{error}");
         assert_eq!(output.stdout, b"");
     }
+}
+
+#[tokio::test]
+async fn the_end_of_a_rebuild_is_printed_or_posted() {
+    let end = async |local: &Local| {
+        let accepted = send(&local.api, &Ask::rebuild("ws-nosnapshot0001")).await;
+        accepted.id()
+    };
+    let (listener, url) = listen().await;
+    let (sender, mut posts) = unbounded_channel();
+    let receive = axum::routing::post(move |body: String| async move {
+        sender.send(body).expect("the test waits");
+    });
+    tokio::spawn(async {
+        axum::serve(listener, axum::Router::new().route("/desk", receive)).await
+    });
+    let local = Local::start(&["--announce", &format!("{url}/desk")]).await;
+    let id = end(&local).await;
+    let event: Value = serde_json::from_str(&posts.recv().await.expect("a post")).expect("JSON");
+    assert_eq!(
+        (&event["detail"]["id"], &event["source"]),
+        (&id.into(), &"rebuild-workspaces".into())
+    );
+    assert_eq!(event["detail"]["error"]["code"], "NO_SNAPSHOT");
+    local.stop().await;
+
+    let mut local = Local::start(&[]).await;
+    let id = end(&local).await;
+    let event = local.events.recv().await.expect("a line");
+    assert_eq!(
+        (&event["detail"]["id"], &event["source"]),
+        (&id.into(), &"rebuild-workspaces".into())
+    );
+    local.stop().await;
 }
 
 #[tokio::test]
@@ -269,7 +314,7 @@ async fn a_killed_first_start_leaves_a_usable_file() {
     for point in 0..50 {
         clear();
         let mut process = program()
-            .args(["--port", "0", "--dynamodb-port", "0"])
+            .args(["--port", "0", "--dynamodb-port", "0", "--eventbridge-port", "0"])
             .args(options)
             .stdout(Stdio::piped())
             .spawn()

@@ -1,6 +1,7 @@
 //! Integration tests: the function behind real HTTP, against a real DynamoDB API and with real
 //! clients. One binary, so that it links once.
 
+mod announce;
 mod aws_cbor;
 mod aws_clients;
 mod aws_json;

@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::Request;
 use ciborium::Value as Cbor;
+use dynoxide::Database;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 use rebuild_workspaces::aws_http;
@@ -39,6 +40,8 @@ pub struct System {
     pub store: Store,
     /// Reads and writes items directly, without the wire.
     pub client: Client,
+    /// The embedded DynamoDB.
+    pub database: Database,
 }
 
 impl System {
@@ -61,7 +64,7 @@ impl System {
         let database = dynamodb::in_memory().expect("the tables of the template");
         dynamodb::seed_if_empty(&database).expect("the seed");
         let (listener, dynamodb) = listen().await;
-        tokio::spawn(dynoxide::server::serve_on(listener, database));
+        tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
         let wire = Wire::start(&dynamodb).await;
         let to_wire = config(&wire.url);
         let to_wire = client_config(&to_wire, aws_http::client(&to_wire.aws));
@@ -75,7 +78,7 @@ impl System {
         let config = config(&dynamodb);
         let client =
             Client::from_conf(client_config(&config, aws_http::client(&config.aws)).build());
-        Self { api, dynamodb, wire, store, client }
+        Self { api, dynamodb, wire, store, client, database }
     }
 
     /// Sends a request to the API.

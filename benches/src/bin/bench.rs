@@ -1,8 +1,8 @@
 //! Builds the function and the programs that it is compared with, drives their real bootstraps in
 //! turn through a Runtime API on loopback, and prints the tables of benches/README.md.
 //!
-//! DynamoDB is a stub that answers every request with `{}` at once, so that the database adds
-//! neither time nor variance to the comparison. It serves HTTP or TLS, and counts new connections.
+//! DynamoDB and EventBridge are one stub that answers every request at once, so that it adds neither
+//! time nor variance to the comparison. It serves HTTP or TLS, and counts new connections.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use benches::event;
+use benches::{ended, event};
 use rustls::pki_types::PrivateKeyDer;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -31,7 +31,7 @@ fn main() -> Result<()> {
     let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
     let product = benches.parent().ok_or("benches/ has a parent")?;
     // Two builds, so that neither package enables features in the dependencies of the other.
-    cargo(&["build", "--release", "-p", "rebuild-workspaces", "--bin", "rebuild"], product)?;
+    cargo(&["build", "--release", "-p", "rebuild-workspaces", "--bins"], product)?;
     let compared = ["--bin", "hello", "--bin", "idiomatic", "--bin", "warm"];
     cargo(&[&["build", "--release", "-p", "benches"], &compared[..]].concat(), product)?;
 
@@ -49,7 +49,8 @@ fn main() -> Result<()> {
     std::fs::write(&with_public, ca + &system)?;
 
     let binary = |name: &str| product.join("target/release").join(name);
-    let [hello, idiomatic, rebuild] = ["hello", "idiomatic", "rebuild"].map(binary);
+    let [hello, idiomatic, rebuild, announce] =
+        ["hello", "idiomatic", "rebuild", "announce"].map(binary);
     let mut programs = vec![
         Program::new("hello world", &hello, &dynamodb, None),
         Program::new("this function", &rebuild, &dynamodb, None),
@@ -58,6 +59,13 @@ fn main() -> Result<()> {
         Program::new("this function, TLS, bundle file", &rebuild, &secure, Some(&with_public)),
         Program::new("idiomatic set-up, TLS", &idiomatic, &secure, Some(&with_public)),
     ];
+    for (name, endpoint, bundle) in
+        [("announcing", &dynamodb, None), ("announcing, TLS", &secure, Some(&*ca_alone))]
+    {
+        let mut program = Program::new(name, &announce, endpoint, bundle);
+        program.event = ended()?;
+        programs.push(program);
+    }
     let interpreter = Command::new("python3")
         .args(["-c", "import boto3, sys; print(sys.executable, end='')"])
         .output()
@@ -118,6 +126,7 @@ struct Program<'a> {
     name: &'static str,
     path: PathBuf,
     arguments: Vec<PathBuf>,
+    event: String,
     endpoint: &'a Endpoint,
     bundle: Option<PathBuf>,
     runs: Vec<Run>,
@@ -139,6 +148,7 @@ impl<'a> Program<'a> {
             name,
             path: path.into(),
             arguments: vec![],
+            event: event().expect("events/ has it"),
             endpoint,
             bundle: bundle.map(Into::into),
             runs: vec![],
@@ -162,6 +172,8 @@ impl<'a> Program<'a> {
             .env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
             .env("AWS_SESSION_TOKEN", "t".repeat(1_000))
             .env("AWS_ENDPOINT_URL_DYNAMODB", &self.endpoint.url)
+            .env("AWS_ENDPOINT_URL_EVENTBRIDGE", &self.endpoint.url)
+            .env("EVENT_BUS_NAME", "default")
             .env("WORKSPACES_TABLE", "workspaces")
             .env("REBUILDS_TABLE", "rebuilds")
             .stdout(Stdio::null());
@@ -198,7 +210,6 @@ impl<'a> Program<'a> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut stream = BufReader::new(stream);
-        let event = event()?;
         let mut times = vec![];
         let (mut init, mut cold, mut new_connections) = (Duration::ZERO, Duration::ZERO, 0);
         for number in 0..REQUESTS {
@@ -207,7 +218,7 @@ impl<'a> Program<'a> {
                 init = start.elapsed();
             }
             let connections = self.endpoint.connections.load(Ordering::SeqCst);
-            answer(stream.get_mut(), "200 OK", &event)?;
+            answer(stream.get_mut(), "200 OK", &self.event)?;
             let asked = Instant::now();
             let body = read_request(&mut stream, "/response")?;
             times.push(asked.elapsed());
@@ -215,7 +226,7 @@ impl<'a> Program<'a> {
                 cold = start.elapsed();
                 new_connections = self.endpoint.connections.load(Ordering::SeqCst) - connections;
             }
-            if body.contains("\"statusCode\":5") {
+            if body.contains("\"statusCode\":5") || body.contains("itemIdentifier") {
                 return Err(body.into());
             }
             answer(stream.get_mut(), "202 Accepted", r#"{"status":"OK"}"#)?;
@@ -243,7 +254,7 @@ fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
     values[values.len() / 2]
 }
 
-/// The DynamoDB stub.
+/// The stub of DynamoDB and EventBridge.
 struct Endpoint {
     url: String,
     connections: Arc<AtomicUsize>,
@@ -279,7 +290,7 @@ fn converse(stream: impl Read + Write) -> Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
         read_request(&mut stream, "/")?;
-        answer(stream.get_mut(), "200 OK", "{}")?;
+        answer(stream.get_mut(), "200 OK", r#"{"Entries":[{"EventId":"1"}]}"#)?;
     }
 }
 

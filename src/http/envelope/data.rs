@@ -64,8 +64,9 @@ impl<'a> WorkspacesData<'a> {
 }
 
 #[skip_serializing_none]
+/// A rebuild, as clients see it.
 #[derive(Serialize)]
-pub(super) struct RebuildData<'a> {
+pub(crate) struct RebuildData<'a> {
     id: RebuildId,
     workspace_id: &'a WorkspaceId,
     status: Status,
@@ -81,7 +82,7 @@ pub(super) struct RebuildData<'a> {
 }
 
 impl<'a> RebuildData<'a> {
-    pub(super) fn new(workspace_id: &'a WorkspaceId, rebuild: &'a Rebuild) -> Self {
+    pub(crate) fn new(workspace_id: &'a WorkspaceId, rebuild: &'a Rebuild) -> Self {
         Self {
             id: rebuild.id,
             workspace_id,

@@ -1,0 +1,180 @@
+//! Tells EventBridge how rebuilds ended.
+//!
+//! Lambda reads the stream of the table of rebuilds and hands over what it finds in batches, in the
+//! order of the stream. The table only ever gains records, one for each ended rebuild, so each
+//! insert becomes an event. A rebuild is announced at least once: what Lambda hands over again is
+//! announced again.
+
+use std::time::Duration;
+
+use aws_sdk_eventbridge::Client;
+use aws_sdk_eventbridge::config::retry::RetryConfig;
+use aws_sdk_eventbridge::config::timeout::TimeoutConfig;
+use aws_sdk_eventbridge::config::{
+    BehaviorVersion, IdentityCache, SharedHttpClient, StalledStreamProtectionConfig,
+};
+use aws_sdk_eventbridge::primitives::DateTime;
+use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+use serde::{Deserialize, Serialize};
+use tracing::{error, info};
+
+use crate::config::AnnounceConfig;
+use crate::error::{Cause, chain};
+use crate::http::RebuildData;
+use crate::rebuild::Rebuild;
+use crate::store::streamed_record;
+use crate::workspace::WorkspaceId;
+
+/// The `source` of the events.
+pub const SOURCE: &str = "rebuild-workspaces";
+/// The `detail-type` of the events.
+pub const DETAIL_TYPE: &str = "WorkSpace Rebuild Ended";
+/// How many events a call takes (API reference of `PutEvents`).
+const EVENTS_PER_CALL: usize = 10;
+
+/// A batch of the stream. Only the fields that are read: to announce a record again, operators make
+/// such a batch by hand.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Batch {
+    records: Vec<Change>,
+}
+
+/// A change of the table.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Change {
+    event_name: String,
+    dynamodb: Images,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Images {
+    sequence_number: String,
+    new_image: Option<serde_dynamo::Item>,
+}
+
+/// The answer to Lambda: what to hand over again.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// Empty, or the first change that was not announced. Lambda goes on from there.
+    pub batch_item_failures: Vec<Failure>,
+}
+
+/// A change that was not announced.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// Its sequence number.
+    pub item_identifier: String,
+}
+
+/// Puts events on a bus.
+#[derive(Clone, Debug)]
+pub struct Announcer {
+    client: Client,
+    event_bus: String,
+}
+
+impl Announcer {
+    /// An announcer for the bus that `config` names.
+    #[must_use]
+    pub fn connect(config: &AnnounceConfig, http: SharedHttpClient) -> Self {
+        let mut builder = aws_sdk_eventbridge::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(config.aws.region.clone())
+            .credentials_provider(config.aws.credentials.clone())
+            .identity_cache(IdentityCache::no_cache())
+            .http_client(http)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            // What still fails, Lambda hands over again.
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(3)
+                    .with_initial_backoff(Duration::from_millis(50))
+                    .with_max_backoff(Duration::from_millis(200)),
+            )
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .operation_attempt_timeout(Duration::from_secs(5))
+                    .operation_timeout(Duration::from_secs(12))
+                    .build(),
+            );
+        builder.set_endpoint_url(config.endpoint.clone());
+        Self { client: Client::from_conf(builder.build()), event_bus: config.event_bus.clone() }
+    }
+
+    /// Announces the rebuilds in a batch, in its order, up to the first one that fails.
+    ///
+    /// It stops there because Lambda hands over everything from there on again, so going on would
+    /// only announce the rest more often.
+    pub async fn announce(&self, batch: Batch) -> Answer {
+        let inserts = batch.records.into_iter().filter(|change| change.event_name == "INSERT");
+        let inserts: Vec<_> = inserts.map(|change| change.dynamodb).collect();
+        let mut announced = 0;
+        for call in inserts.chunks(EVENTS_PER_CALL) {
+            let put = self.put(call).await;
+            announced += put;
+            if put < call.len() {
+                break;
+            }
+        }
+        info!(announced, "batch");
+        let failed = inserts.get(announced).map(|images| images.sequence_number.clone());
+        let failures = failed.map(|item_identifier| Failure { item_identifier });
+        Answer { batch_item_failures: failures.into_iter().collect() }
+    }
+
+    /// Announces rebuilds with one call. Returns how many were announced before the first that was
+    /// not.
+    async fn put(&self, inserts: &[Images]) -> usize {
+        let mut events = Vec::new();
+        for images in inserts {
+            match self.event(images) {
+                Ok(event) => events.push(event),
+                Err(cause) => {
+                    let sequence_number = &images.sequence_number;
+                    error!(sequence_number, error = %chain(&*cause), "a record is unreadable");
+                    break;
+                }
+            }
+        }
+        if events.is_empty() {
+            return 0;
+        }
+        let sent = events.len();
+        let results = match self.client.put_events().set_entries(Some(events)).send().await {
+            Ok(output) => output.entries.unwrap_or_default(),
+            Err(cause) => {
+                error!(error = %chain(&cause), "the event bus did not answer");
+                return 0;
+            }
+        };
+        let put = results.iter().take(sent).take_while(|result| result.event_id.is_some()).count();
+        if put < sent {
+            let code = results.get(put).and_then(|result| result.error_code.as_deref());
+            error!(code, "the event bus did not take an event");
+        }
+        put
+    }
+
+    fn event(&self, images: &Images) -> Result<PutEventsRequestEntry, Cause> {
+        let record = images.new_image.clone().ok_or("the stream has no new images")?;
+        let (workspace_id, rebuild) = streamed_record(record)?;
+        let ended_at = rebuild.ended_at.ok_or("the rebuild has not ended")?;
+        Ok(PutEventsRequestEntry::builder()
+            .source(SOURCE)
+            .detail_type(DETAIL_TYPE)
+            .detail(detail(&workspace_id, &rebuild)?)
+            .time(DateTime::from_secs(ended_at.epoch_seconds()))
+            .event_bus_name(&self.event_bus)
+            .build())
+    }
+}
+
+/// What an event says: the same as `data` of `GET /workspaces/{id}/rebuilds/{id}`.
+fn detail(id: &WorkspaceId, rebuild: &Rebuild) -> serde_json::Result<String> {
+    serde_json::to_string(&RebuildData::new(id, rebuild))
+}

@@ -1,0 +1,237 @@
+"""Ended rebuilds on EventBridge, with the commands of docs/events.md."""
+
+import concurrent.futures
+import http.server
+import json
+import socketserver
+import threading
+import urllib.request
+from contextlib import contextmanager
+
+import jsonschema
+import pytest
+from conftest import FIGURES, ROOT
+from page import ADMINISTRATOR, commands, run
+
+PAGE = (ROOT / "docs/events.md").read_text()
+SCHEMA = json.loads((ROOT / "docs/rebuild-ended.schema.json").read_text())
+# What the schema leaves to later versions, this one must not have.
+SCHEMA["$defs"]["Rebuild"]["additionalProperties"] = False
+RULE = {"source": ["rebuild-workspaces"], "detail-type": ["WorkSpace Rebuild Ended"]}
+SOAK = 500
+
+
+class Queue:
+    """A queue of everything that the stack announces on a bus, or that another target sends."""
+
+    def __init__(self, stack, name):
+        self.queues = stack.running.client("sqs")
+        self.url = self.queues.create_queue(QueueName=name)["QueueUrl"]
+        attributes = self.queues.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])
+        self.arn = attributes["Attributes"]["QueueArn"]
+        everybody = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": self.arn}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
+        self.queues.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": policy})
+
+    def take(self):
+        """What has arrived since the last call."""
+        taken = []
+        while found := self.queues.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get("Messages"):
+            for message in found:
+                taken.append(json.loads(message["Body"]))
+                self.queues.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+        return taken
+
+    def wait(self):
+        """The first that arrives."""
+        while not (taken := self.take()):
+            threading.Event().wait(0.1)
+        return taken[0]
+
+
+@contextmanager
+def server(answer):
+    """A server on a free port; `answer` gets a POST's headers and body, and returns status and body."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["content-length"]))
+            status, answered = answer(self.headers, body)
+            self.send_response(status)
+            self.send_header("content-length", str(len(answered)))
+            self.end_headers()
+            self.wfile.write(answered)
+
+        def log_message(self, *_):
+            pass
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as listening:
+        listening.daemon_threads = True
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.server_address[1]}"
+        listening.shutdown()
+
+
+@pytest.fixture
+def announced(empty):
+    """The stack, and a queue of what it announces."""
+    empty.deploy()
+    empty.running.seed()
+    empty.operator = empty.running.user("operator", empty.running.outputs["OperatorPolicy"])
+    queue, events = Queue(empty, "announced"), empty.running.client("events")
+    events.put_rule(Name="announced", EventPattern=json.dumps(RULE))
+    events.put_targets(Rule="announced", Targets=[{"Id": "queue", "Arn": queue.arn}])
+    return empty, queue
+
+
+def set_variables(stack, function, **variables):
+    """Sets environment variables of a function, and takes its alias along."""
+    functions, name = stack.running.client("lambda"), stack.running.outputs[function]
+    environment = functions.get_function_configuration(FunctionName=name)["Environment"]
+    environment["Variables"].update(variables)
+    functions.update_function_configuration(FunctionName=name, Environment=environment)
+    if function == "ReconcileFunction":
+        version = functions.publish_version(FunctionName=name)["Version"]
+        functions.update_alias(FunctionName=name, Name="live", FunctionVersion=version)
+
+
+def end_one(stack, id="ws-nosnapshot0001"):
+    """Has a rebuild end; this one fails at the next pass. Returns its path."""
+    asked = stack.call(stack.operator, "POST", f"/workspaces/{id}/rebuilds")[1]["data"]["id"]
+    path = f"/workspaces/{id}/rebuilds/{asked}"
+    while stack.call(stack.operator, "GET", path)[1]["data"]["status"] in ("REQUESTED", "STARTED"):
+        assert stack.running.follow() is None
+    # The next pass releases the WorkSpace.
+    assert stack.running.follow() is None
+    return path
+
+
+def test_each_end_of_a_soak_is_announced(announced):
+    """Some are cancelled, some expire, some fail. The bus refuses, loses or fails every third call."""
+    stack, queue = announced
+    [sample] = [
+        request["PutRequest"]["Item"]
+        for request in json.loads((ROOT / "seed/workspaces.json").read_text())["workspaces"]
+        if request["PutRequest"]["Item"]["WorkspaceId"]["S"] == "ws-available0001"
+    ]
+    ids = [f"ws-soak{number:06}" for number in range(SOAK)]
+    database, table = stack.running.client("dynamodb"), stack.running.outputs["WorkspacesTable"]
+    for number, id in enumerate(ids):
+        state = "STOPPED" if number % 5 == 0 else "AVAILABLE"
+        database.put_item(TableName=table, Item={**sample, "WorkspaceId": {"S": id}, "State": {"S": state}})
+
+    def ask(id):
+        status, answer = stack.call(stack.operator, "POST", f"/workspaces/{id}/rebuilds")
+        assert status == 202
+        return f"/workspaces/{id}/rebuilds/{answer['data']['id']}"
+
+    calls = 0
+
+    def refuse_every_third(headers, body):
+        nonlocal calls
+        calls += 1
+        entries = json.loads(body)["Entries"]
+        if calls % 9 == 0:
+            return 500, b"{}"
+        if calls % 9 == 3:
+            failure = {"ErrorCode": "ThrottlingException", "ErrorMessage": "later"}
+            return 200, json.dumps({"FailedEntryCount": len(entries), "Entries": [failure] * len(entries)}).encode()
+        request = urllib.request.Request(stack.running.url, body, dict(headers))
+        with urllib.request.urlopen(request) as answer:
+            answered = answer.read()
+        # The bus has taken these events; the answer is lost.
+        return (503, b"{}") if calls % 9 == 6 else (200, answered)
+
+    with server(refuse_every_third) as bus, concurrent.futures.ThreadPoolExecutor(8) as callers:
+        set_variables(stack, "AnnounceFunction", AWS_ENDPOINT_URL_EVENTBRIDGE=bus)
+        set_variables(stack, "ReconcileFunction", MAX_CONCURRENT_REBUILDS="0", HAND_OVER_DEADLINE_HOURS="0")
+        paths = list(callers.map(ask, ids[:50]))
+        assert stack.running.follow() is None
+        set_variables(stack, "ReconcileFunction", HAND_OVER_DEADLINE_HOURS="24")
+        paths += callers.map(ask, ids[50:])
+        cancel = lambda path: stack.call(stack.operator, "DELETE", path)[0]
+        assert set(callers.map(cancel, paths[50:150])) == {200}
+        set_variables(stack, "ReconcileFunction", MAX_CONCURRENT_REBUILDS=str(SOAK))
+        failed = 0
+        while stack.call(stack.operator, "GET", "/rebuilds")[1]["data"]["rebuilds"]:
+            assert stack.running.follow() is None
+            failed += stack.running.announce()
+        assert stack.running.follow() is None
+        while more := stack.running.announce():
+            failed += more
+        assert failed > 0
+        said = list(callers.map(lambda path: stack.call(stack.operator, "GET", path)[1]["data"], paths))
+    events = queue.take()
+    details = {rebuild["id"]: rebuild for rebuild in said}
+    for event in events:
+        jsonschema.validate(event, SCHEMA)
+        assert event["detail"] == details[event["detail"]["id"]]
+    assert {event["detail"]["id"] for event in events} == set(details)
+    kinds = {(rebuild["status"], rebuild.get("error", {}).get("code")) for rebuild in said}
+    assert kinds == {("SUCCEEDED", None), ("CANCELLED", None), ("FAILED", "EXPIRED"), ("FAILED", "REBUILD_FAILED")}
+    FIGURES["rebuilds announced"] += len(details)
+
+
+def test_a_failure_is_mailed(announced):
+    stack, _ = announced
+    [script] = commands("## Mail for each failure", page=PAGE)
+    run(stack, ADMINISTRATOR, script)
+    topics = stack.running.client("sns")
+    [topic] = [topic["TopicArn"] for topic in topics.list_topics()["Topics"]]
+    assert topics.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"][0]["Protocol"] == "email"
+    # Nobody here confirms the mail; a queue gets the same text.
+    queue = Queue(stack, "mails")
+    topics.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue.arn)
+    end_one(stack)
+    end_one(stack, "ws-error0001")
+    assert stack.running.announce() == 0
+    text = queue.wait()["Message"]
+    assert "The rebuild of ws-nosnapshot0001 ended as FAILED at 20" in text and "NO_SNAPSHOT: " in text
+    assert queue.take() == []
+
+
+def test_an_end_is_posted_to_a_ticket_system(announced):
+    stack, _ = announced
+    posts, came = [], threading.Event()
+
+    def take(headers, body):
+        posts.append((headers["authorization"], json.loads(body)))
+        came.set()
+        return 200, b""
+
+    [script] = commands("## A ticket system", page=PAGE)
+    with server(take) as tickets:
+        posted = script.replace("https://tickets.example.com", tickets)
+        assert posted != script
+        run(stack, ADMINISTRATOR, posted, TOKEN="secret")
+        path = end_one(stack)
+        assert stack.running.announce() == 0
+        assert came.wait(60)
+    [(token, event)] = posts
+    assert token == "secret"
+    assert event["detail"] == stack.call(stack.operator, "GET", path)[1]["data"]
+
+
+def test_records_can_be_announced_again(announced, tmp_path):
+    stack, queue = announced
+    paths = [end_one(stack), end_one(stack, "ws-stopped0001")]
+    assert stack.running.announce() == 0
+    said = [stack.call(stack.operator, "GET", path)[1]["data"] for path in paths]
+    first = {event["detail"]["id"] for event in queue.take()}
+    assert first == {rebuild["id"] for rebuild in said}
+    [script] = commands("## Announce again", page=PAGE)
+    definition, query, scan = script.partition("aws dynamodb query")[0], *script.split("aws dynamodb ")[1:]
+    variables = {
+        "REBUILDS": stack.running.outputs["RebuildsTable"],
+        "ANNOUNCE_FUNCTION": stack.running.outputs["AnnounceFunction"],
+    }
+    one = definition + "aws dynamodb " + query.replace("ws-0a1b2c3d4", "ws-nosnapshot0001")
+    day = definition + "aws dynamodb " + scan.replace("2026-11-24", said[0]["ended_at"][:10])
+    for script, wanted in ((one, said[:1]), (day, said)):
+        assert '{"batchItemFailures": []}' in run(stack, ADMINISTRATOR, script, tmp_path, **variables)
+        again = [event["detail"] for event in queue.take()]
+        for rebuild in wanted:
+            assert rebuild in again
+        assert all(rebuild["workspace_id"] != "ws-stopped0001" for rebuild in again) or wanted == said
