@@ -24,8 +24,9 @@ def run(stack, key, script, directory=ROOT, **variables):
         **os.environ, "AWS_ENDPOINT_URL": running.url, "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": key[0], "AWS_SECRET_ACCESS_KEY": key[1], "AWS_SESSION_TOKEN": "",
         "URL": f"http://{running.api}.execute-api.localhost:{running.port}/v1/",
-        "TABLE": running.outputs["WorkspacesTable"], "REBUILD": running.outputs["RebuildFunction"],
-        "RECONCILE": running.outputs["ReconcileFunction"], **variables,
+        "TABLE": running.outputs["WorkspacesTable"], "REBUILDS": running.outputs["RebuildsTable"],
+        "REBUILD_FUNCTION": running.outputs["RebuildFunction"], "RECONCILE": running.outputs["ReconcileFunction"],
+        **variables,
     }
     done = subprocess.run(
         ["bash", "-eo", "pipefail", "-c", script], env=environment, cwd=directory, capture_output=True, text=True
