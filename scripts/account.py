@@ -102,7 +102,7 @@ class Account:
             resource.pop("UpdatePolicy", None)
             if resource["Type"].startswith(("AWS::CodeDeploy::", "AWS::Logs::QueryDefinition")):
                 del resources[name]
-            # Its IAM does not know the key events:source, so it would refuse the function.
+            # Its IAM does not know the key events:source.
             if name == "AnnounceRole":
                 [policy] = resource["Properties"]["Policies"]
                 for statement in policy["PolicyDocument"]["Statement"]:

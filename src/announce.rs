@@ -14,15 +14,16 @@ use aws_sdk_eventbridge::config::{
     BehaviorVersion, IdentityCache, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_sdk_eventbridge::primitives::DateTime;
-use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use serde::{Deserialize, Serialize};
 use tracing::{error, info};
 
 use crate::config::AnnounceConfig;
 use crate::error::{Cause, chain};
 use crate::http::RebuildData;
-use crate::rebuild::Rebuild;
+use crate::rebuild::RebuildId;
 use crate::store::streamed_record;
+use crate::timestamp::Timestamp;
 use crate::workspace::WorkspaceId;
 
 /// The `source` of the events.
@@ -59,11 +60,11 @@ struct Images {
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
-    /// Empty, or the first change that was not announced. Lambda goes on from there.
+    /// Empty, or the first change whose event the bus did not take. Lambda goes on from there.
     pub batch_item_failures: Vec<Failure>,
 }
 
-/// A change that was not announced.
+/// A change whose event the bus did not take.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
@@ -106,45 +107,33 @@ impl Announcer {
         Self { client: Client::from_conf(builder.build()), event_bus: config.event_bus.clone() }
     }
 
-    /// Announces the rebuilds in a batch, in its order, up to the first one that fails.
+    /// Announces the rebuilds in a batch, in its order, up to the first event that the bus does not
+    /// take.
     ///
     /// It stops there because Lambda hands over everything from there on again, so going on would
-    /// only announce the rest more often.
+    /// only announce the rest more often. A record that is unreadable stays so: it is logged, which
+    /// raises an alarm, and left out.
     pub async fn announce(&self, batch: Batch) -> Answer {
         let inserts = batch.records.into_iter().filter(|change| change.event_name == "INSERT");
-        let inserts: Vec<_> = inserts.map(|change| change.dynamodb).collect();
+        let ended: Vec<_> = inserts.filter_map(|change| readable(change.dynamodb)).collect();
         let mut announced = 0;
-        for call in inserts.chunks(EVENTS_PER_CALL) {
-            let put = self.put(call).await;
-            announced += put;
-            if put < call.len() {
+        for call in ended.chunks(EVENTS_PER_CALL) {
+            let taken = self.put(call).await;
+            announced += taken;
+            if taken < call.len() {
                 break;
             }
         }
         info!(announced, "batch");
-        let failed = inserts.get(announced).map(|images| images.sequence_number.clone());
+        let failed = ended.get(announced).map(|ended| ended.sequence_number.clone());
         let failures = failed.map(|item_identifier| Failure { item_identifier });
         Answer { batch_item_failures: failures.into_iter().collect() }
     }
 
-    /// Announces rebuilds with one call. Returns how many were announced before the first that was
-    /// not.
-    async fn put(&self, inserts: &[Images]) -> usize {
-        let mut events = Vec::new();
-        for images in inserts {
-            match self.event(images) {
-                Ok(event) => events.push(event),
-                Err(cause) => {
-                    let sequence_number = &images.sequence_number;
-                    error!(sequence_number, error = %chain(&*cause), "a record is unreadable");
-                    break;
-                }
-            }
-        }
-        if events.is_empty() {
-            return 0;
-        }
-        let sent = events.len();
+    /// Puts events on the bus with one call. Returns how many it took before the first that it did
+    /// not take.
+    async fn put(&self, call: &[Ended]) -> usize {
+        let events = call.iter().map(|ended| self.event(ended)).collect();
         let results = match self.client.put_events().set_entries(Some(events)).send().await {
             Ok(output) => output.entries.unwrap_or_default(),
             Err(cause) => {
@@ -152,29 +141,53 @@ impl Announcer {
                 return 0;
             }
         };
-        let put = results.iter().take(sent).take_while(|result| result.event_id.is_some()).count();
-        if put < sent {
-            let code = results.get(put).and_then(|result| result.error_code.as_deref());
-            error!(code, "the event bus did not take an event");
+        let is_taken = |result: &&PutEventsResultEntry| result.event_id.is_some();
+        let taken = results.iter().take(call.len()).take_while(is_taken).count();
+        if let Some(Ended { workspace_id, rebuild_id, .. }) = call.get(taken) {
+            let result = results.get(taken);
+            let code = result.and_then(|result| result.error_code.as_deref());
+            let error = result.and_then(|result| result.error_message.as_deref());
+            error!(%workspace_id, %rebuild_id, code, error, "the event bus did not take an event");
         }
-        put
+        taken
     }
 
-    fn event(&self, images: &Images) -> Result<PutEventsRequestEntry, Cause> {
-        let record = images.new_image.clone().ok_or("the stream has no new images")?;
-        let (workspace_id, rebuild) = streamed_record(record)?;
-        let ended_at = rebuild.ended_at.ok_or("the rebuild has not ended")?;
-        Ok(PutEventsRequestEntry::builder()
+    fn event(&self, ended: &Ended) -> PutEventsRequestEntry {
+        PutEventsRequestEntry::builder()
             .source(SOURCE)
             .detail_type(DETAIL_TYPE)
-            .detail(detail(&workspace_id, &rebuild)?)
-            .time(DateTime::from_secs(ended_at.epoch_seconds()))
+            .detail(&ended.detail)
+            .time(DateTime::from_secs(ended.time.epoch_seconds()))
             .event_bus_name(&self.event_bus)
-            .build())
+            .build()
     }
 }
 
-/// What an event says: the same as `data` of `GET /workspaces/{id}/rebuilds/{id}`.
-fn detail(id: &WorkspaceId, rebuild: &Rebuild) -> serde_json::Result<String> {
-    serde_json::to_string(&RebuildData::new(id, rebuild))
+/// An ended rebuild in the stream.
+struct Ended {
+    sequence_number: String,
+    workspace_id: WorkspaceId,
+    rebuild_id: RebuildId,
+    time: Timestamp,
+    /// What its event says: the same as `data` of `GET /workspaces/{id}/rebuilds/{id}`.
+    detail: String,
+}
+
+/// The rebuild that was inserted. An unreadable one is logged.
+fn readable(Images { sequence_number, new_image }: Images) -> Option<Ended> {
+    let read = || -> Result<Ended, Cause> {
+        let record = new_image.ok_or("the stream has no new images")?;
+        let (workspace_id, rebuild) = streamed_record(record)?;
+        Ok(Ended {
+            sequence_number: sequence_number.clone(),
+            rebuild_id: rebuild.id,
+            time: rebuild.ended_at.ok_or("the rebuild has not ended")?,
+            detail: serde_json::to_string(&RebuildData::new(&workspace_id, &rebuild))?,
+            workspace_id,
+        })
+    };
+    let unreadable = |cause: &Cause| {
+        error!(sequence_number, error = %chain(&**cause), "a record is unreadable");
+    };
+    read().inspect_err(unreadable).ok()
 }

@@ -56,7 +56,7 @@ pub struct FleetConfig {
 /// What the function that announces ended rebuilds reads.
 #[derive(Debug, Clone)]
 pub struct AnnounceConfig {
-    /// Name or ARN of the event bus.
+    /// Name of the event bus.
     pub event_bus: String,
     /// What its client needs.
     pub aws: AwsConfig,

@@ -25,7 +25,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure as OnFailure};
 
 use self::fault::{NoteAmbiguity, Written, write_noting_ambiguity};
-pub use self::item::streamed_record;
+pub(crate) use self::item::streamed_record;
 use self::item::{Item, string, to_item, to_workspace, workspace_key};
 use crate::config::Config;
 use crate::error::{Fault, RebuildError};

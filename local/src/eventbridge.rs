@@ -8,10 +8,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use futures_util::future::join_all;
 use rebuild_workspaces::timestamp::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+/// How many entries a call takes (API reference of `PutEvents`).
+const MAX_ENTRIES: usize = 10;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -47,21 +51,24 @@ where
 {
     let is_asked = headers.get("x-amz-target").is_some_and(|is| is == "AWSEvents.PutEvents");
     let request = serde_json::from_slice::<PutEvents>(&body).ok().filter(|_| is_asked);
+    let request = request.filter(|request| request.entries.len() <= MAX_ENTRIES);
     let Some(request) = request else {
-        let error = json!({ "__type": "ValidationException", "message": "only PutEvents is here" });
+        let message = "only PutEvents is here, with at most ten entries";
+        let error = json!({ "__type": "ValidationException", "message": message });
         return (StatusCode::BAD_REQUEST, error.to_string()).into_response();
     };
-    let mut results = vec![];
-    for entry in request.entries {
+    let results = request.entries.iter().map(async |entry| {
         let id = uuid::Uuid::new_v4().to_string();
-        results.push(match event(&id, &entry) {
+        match event(&id, entry) {
             None => json!({ "ErrorCode": "MalformedDetail", "ErrorMessage": "not JSON" }),
             Some(event) => match deliver(event).await {
                 Ok(()) => json!({ "EventId": id }),
                 Err(message) => json!({ "ErrorCode": "InternalFailure", "ErrorMessage": message }),
             },
-        });
-    }
+        }
+    });
+    // All at once: the caller does not wait for long.
+    let results = join_all(results).await;
     let failed = results.iter().filter(|result| result["EventId"].is_null()).count();
     let answer = json!({ "FailedEntryCount": failed, "Entries": results });
     ([("content-type", "application/x-amz-json-1.1")], answer.to_string()).into_response()

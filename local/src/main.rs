@@ -67,6 +67,9 @@ struct Options {
     announce: Option<String>,
 }
 
+/// How long a target of `--announce` may take: less than the announcer waits for an answer.
+const POST_TIMEOUT: Duration = Duration::from_secs(3);
+
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]
@@ -140,8 +143,9 @@ async fn deliver(event: Value, target: Option<String>) -> Result<(), String> {
         return Ok(());
     };
     let post = move || {
-        let request = ureq::post(&url).content_type("application/json").send(event.to_string());
-        request.map_err(|error| {
+        let request = ureq::post(&url).config().timeout_global(Some(POST_TIMEOUT)).build();
+        let answer = request.content_type("application/json").send(event.to_string());
+        answer.map_err(|error| {
             eprintln!("the event of an ended rebuild was not posted to {url}: {error}");
             error.to_string()
         })

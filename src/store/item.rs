@@ -82,11 +82,8 @@ pub(super) fn to_record(item: impl Into<serde_dynamo::Item>) -> Result<Rebuild, 
     serde_dynamo::from_item(serde_dynamo::Item::from(item)).map_err(Fault::internal)
 }
 
-/// The record that an item in the stream of the table of rebuilds is, and its WorkSpace.
-///
-/// # Errors
-/// The item is no record.
-pub fn streamed_record(item: serde_dynamo::Item) -> Result<(WorkspaceId, Rebuild), Fault> {
+/// A record from the stream of the table of rebuilds, and the id of its WorkSpace.
+pub(crate) fn streamed_record(item: serde_dynamo::Item) -> Result<(WorkspaceId, Rebuild), Fault> {
     let id = item.get("WorkspaceId").cloned();
     let id = id.ok_or_else(|| Fault::internal("a record lacks WorkspaceId"))?;
     let id = serde_dynamo::from_attribute_value(id).map_err(Fault::internal)?;

@@ -30,7 +30,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("the local run does not build".into());
     }
     let mut local = Command::new(product.join("target/release/local"))
-        .args(["--port", "0", "--dynamodb-port", "0", "--eventbridge-port", "0", "--rebuild-seconds", "3600"])
+        .args([
+            "--port",
+            "0",
+            "--dynamodb-port",
+            "0",
+            "--eventbridge-port",
+            "0",
+            "--rebuild-seconds",
+            "3600",
+        ])
         .env("RUST_LOG", "error")
         .stdout(Stdio::piped())
         .spawn()?;

@@ -63,8 +63,8 @@ impl<'a> WorkspacesData<'a> {
     }
 }
 
-#[skip_serializing_none]
 /// A rebuild, as clients see it.
+#[skip_serializing_none]
 #[derive(Serialize)]
 pub(crate) struct RebuildData<'a> {
     id: RebuildId,
