@@ -98,9 +98,11 @@ class Account:
         template = transform(template, {}, ManagedPolicies())
         resources = template["Resources"]
         for name, resource in list(resources.items()):
-            # ministack has no CodeDeploy, so that versions take over at once, and no saved queries.
+            # ministack has no CodeDeploy, so that versions take over at once, no saved queries, and no
+            # alarms on a calculated metric.
             resource.pop("UpdatePolicy", None)
-            if resource["Type"].startswith(("AWS::CodeDeploy::", "AWS::Logs::QueryDefinition")):
+            is_missing = resource["Type"].startswith(("AWS::CodeDeploy::", "AWS::Logs::QueryDefinition"))
+            if is_missing or "Metrics" in resource.get("Properties", {}):
                 del resources[name]
             # Its IAM does not know the key events:source.
             if name == "AnnounceRole":
