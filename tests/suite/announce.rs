@@ -191,8 +191,8 @@ async fn what_fails_is_announced_again() {
     let script: Vec<_> = script.cycle().take(150).collect();
     bus.wire.script(&script);
     let mut seen = std::collections::HashMap::new();
-    // It ends, since each round announces at least the next rebuild or uses the script up.
-    while wanted.iter().any(|id| !seen.contains_key(id)) {
+    // Each round announces at least the next rebuild, or uses up some of the script.
+    for _ in 0..400 {
         announce(&mut stream, &bus).await;
         seen.extend(bus.taken().into_iter().map(|event| (id(&event["detail"]), event)));
     }
