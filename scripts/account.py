@@ -117,18 +117,12 @@ class Account:
 
     def teach(self):
         """Points the functions at the emulator, and adds by API calls what ministack leaves out when it
-        imports the API's definition: the routes, with their authorisation, and the resource policy. So calls to it prove what the functions, the
-        roles and the policies do, and nothing about how API Gateway reads the definition."""
-        functions = self.client("lambda")
+        imports the API's definition: the routes, with their authorisation, and the resource policy. So
+        calls to it prove what the functions, the roles and the policies do, and nothing about how API
+        Gateway reads the definition."""
         for name in FUNCTIONS:
-            function = self.outputs[name]
-            environment = functions.get_function_configuration(FunctionName=function)["Environment"]
-            environment["Variables"]["AWS_ENDPOINT_URL"] = self.url
-            environment["Variables"]["FLEET_REBUILD_SECONDS"] = REBUILD_SECONDS
-            functions.update_function_configuration(FunctionName=function, Environment=environment)
-            if name != "AnnounceFunction":
-                version = functions.publish_version(FunctionName=function)["Version"]
-                functions.update_alias(FunctionName=function, Name="live", FunctionVersion=version)
+            self.set_variables(name, AWS_ENDPOINT_URL=self.url, FLEET_REBUILD_SECONDS=REBUILD_SECONDS)
+        functions = self.client("lambda")
         [mapping] = functions.list_event_source_mappings(FunctionName=self.outputs["AnnounceFunction"])[
             "EventSourceMappings"
         ]
@@ -157,6 +151,16 @@ class Account:
             restApiId=self.api, patchOperations=[{"op": "replace", "path": "/policy", "value": value}]
         )
         gateway.create_deployment(restApiId=self.api, stageName="v1")
+
+    def set_variables(self, name, **variables):
+        """Sets environment variables of a function, and takes its alias along."""
+        functions, function = self.client("lambda"), self.outputs[name]
+        environment = functions.get_function_configuration(FunctionName=function)["Environment"]
+        environment["Variables"] |= variables
+        functions.update_function_configuration(FunctionName=function, Environment=environment)
+        if name != "AnnounceFunction":
+            version = functions.publish_version(FunctionName=function)["Version"]
+            functions.update_alias(FunctionName=function, Name="live", FunctionVersion=version)
 
     def resolve(self, node):
         """A part of the template with its conditions and parameters resolved."""
@@ -224,7 +228,6 @@ class Account:
             Payload=b'{"schedule":"follow"}',
         )
         return answer.get("FunctionError")
-
 
     def announce(self, attempts=1000):
         """Reads the stream of the table of rebuilds to its end, as Lambda does, or until so many batches

@@ -1,9 +1,17 @@
 """The stack in emulated accounts (scripts/account.py). The last line says how much was tried."""
 
 import collections
+import contextlib
+import http.server
+import json
+import os
 import pathlib
 import platform
+import socketserver
 import sys
+import threading
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -12,6 +20,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import account  # noqa: E402
 
+# A minute of a campaign's waiting takes a third of a second.
+os.environ["SFN_WAIT_SCALE"] = "0.005"
 # What was tried: "combinations deployed", "calls made" and so on.
 FIGURES = collections.Counter()
 
@@ -26,9 +36,84 @@ class Stack:
         self.running.deploy(account.built_by_sam(), Architecture=architecture(), **parameters)
         FIGURES["deployments"] += 1
 
+    def put(self, ids, **attributes):
+        """Puts WorkSpaces into the table: the sample ws-available0001 with other ids."""
+        samples = json.loads((ROOT / "seed/workspaces.json").read_text())["workspaces"]
+        [sample] = [
+            item for item in (request["PutRequest"]["Item"] for request in samples)
+            if item["WorkspaceId"]["S"] == "ws-available0001"
+        ]
+        database, table = self.running.client("dynamodb"), self.running.outputs["WorkspacesTable"]
+        attributes = {name: {"S": value} for name, value in attributes.items()}
+        for id in ids:
+            database.put_item(TableName=table, Item={**sample, **attributes, "WorkspaceId": {"S": id}})
+
     def call(self, key, method, path, body=None, **headers):
         FIGURES["calls"] += 1
         return self.running.call(key, method, path, body, **headers)
+
+
+class Queue:
+    """A queue of everything that the stack announces on a bus, or that another target sends."""
+
+    def __init__(self, stack, name):
+        self.queues = stack.running.client("sqs")
+        self.url = self.queues.create_queue(QueueName=name)["QueueUrl"]
+        attributes = self.queues.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])
+        self.arn = attributes["Attributes"]["QueueArn"]
+        everybody = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": self.arn}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
+        self.queues.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": policy})
+
+    def take(self):
+        """What has arrived since the last call."""
+        taken = []
+        while found := self.queues.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get("Messages"):
+            for message in found:
+                taken.append(json.loads(message["Body"]))
+                self.queues.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+        return taken
+
+    def wait(self):
+        """What has arrived, once there is something."""
+        while not (taken := self.take()):
+            threading.Event().wait(0.1)
+        return taken
+
+
+@contextlib.contextmanager
+def server(answer):
+    """A server on a free port; `answer` gets a POST's headers and body, and returns status and body."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["content-length"]))
+            status, answered = answer(self.headers, body)
+            self.send_response(status)
+            self.send_header("content-length", str(len(answered)))
+            self.end_headers()
+            self.wfile.write(answered)
+
+        def log_message(self, *_):
+            pass
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as listening:
+        listening.daemon_threads = True
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.server_address[1]}"
+        listening.shutdown()
+
+
+def forwarded(stack, headers, body):
+    """The emulator's answer to a POST: status and body."""
+    request = urllib.request.Request(stack.running.url, body, dict(headers))
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
 
 
 def architecture():

@@ -1,16 +1,12 @@
 """Ended rebuilds on EventBridge, with the commands of docs/events.md."""
 
 import concurrent.futures
-import http.server
 import json
-import socketserver
 import threading
-import urllib.request
-from contextlib import contextmanager
 
 import jsonschema
 import pytest
-from conftest import FIGURES, ROOT
+from conftest import FIGURES, ROOT, Queue, forwarded, server
 from page import ADMINISTRATOR, commands, run
 
 PAGE = (ROOT / "docs/events.md").read_text()
@@ -19,59 +15,6 @@ SCHEMA = json.loads((ROOT / "docs/rebuild-ended.schema.json").read_text())
 SCHEMA["$defs"]["Rebuild"]["additionalProperties"] = False
 RULE = {"source": ["rebuild-workspaces"], "detail-type": ["WorkSpace Rebuild Ended"]}
 SOAK = 500
-
-
-class Queue:
-    """A queue of everything that the stack announces on a bus, or that another target sends."""
-
-    def __init__(self, stack, name):
-        self.queues = stack.running.client("sqs")
-        self.url = self.queues.create_queue(QueueName=name)["QueueUrl"]
-        attributes = self.queues.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])
-        self.arn = attributes["Attributes"]["QueueArn"]
-        everybody = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": self.arn}
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
-        self.queues.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": policy})
-
-    def take(self):
-        """What has arrived since the last call."""
-        taken = []
-        while found := self.queues.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get("Messages"):
-            for message in found:
-                taken.append(json.loads(message["Body"]))
-                self.queues.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
-        return taken
-
-    def wait(self):
-        """What has arrived, once there is something."""
-        while not (taken := self.take()):
-            threading.Event().wait(0.1)
-        return taken
-
-
-@contextmanager
-def server(answer):
-    """A server on a free port; `answer` gets a POST's headers and body, and returns status and body."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["content-length"]))
-            status, answered = answer(self.headers, body)
-            self.send_response(status)
-            self.send_header("content-length", str(len(answered)))
-            self.end_headers()
-            self.wfile.write(answered)
-
-        def log_message(self, *_):
-            pass
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as listening:
-        listening.daemon_threads = True
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{listening.server_address[1]}"
-        listening.shutdown()
 
 
 @pytest.fixture
@@ -84,17 +27,6 @@ def announced(empty):
     events.put_rule(Name="announced", EventPattern=json.dumps(RULE))
     events.put_targets(Rule="announced", Targets=[{"Id": "queue", "Arn": queue.arn}])
     return empty, queue
-
-
-def set_variables(stack, function, **variables):
-    """Sets environment variables of a function, and takes its alias along."""
-    functions, name = stack.running.client("lambda"), stack.running.outputs[function]
-    environment = functions.get_function_configuration(FunctionName=name)["Environment"]
-    environment["Variables"].update(variables)
-    functions.update_function_configuration(FunctionName=name, Environment=environment)
-    if function == "ReconcileFunction":
-        version = functions.publish_version(FunctionName=name)["Version"]
-        functions.update_alias(FunctionName=name, Name="live", FunctionVersion=version)
 
 
 def end_one(stack, id="ws-nosnapshot0001"):
@@ -111,16 +43,8 @@ def end_one(stack, id="ws-nosnapshot0001"):
 def test_each_end_of_a_soak_is_announced(announced):
     """Some are cancelled, some expire, some fail. The bus refuses, loses or fails every third call."""
     stack, queue = announced
-    [sample] = [
-        request["PutRequest"]["Item"]
-        for request in json.loads((ROOT / "seed/workspaces.json").read_text())["workspaces"]
-        if request["PutRequest"]["Item"]["WorkspaceId"]["S"] == "ws-available0001"
-    ]
     ids = [f"ws-soak{number:06}" for number in range(SOAK)]
-    database, table = stack.running.client("dynamodb"), stack.running.outputs["WorkspacesTable"]
-    for number, id in enumerate(ids):
-        state = "STOPPED" if number % 5 == 0 else "AVAILABLE"
-        database.put_item(TableName=table, Item={**sample, "WorkspaceId": {"S": id}, "State": {"S": state}})
+    stack.put(ids)
 
     def ask(id):
         status, answer = stack.call(stack.operator, "POST", f"/workspaces/{id}/rebuilds")
@@ -138,22 +62,20 @@ def test_each_end_of_a_soak_is_announced(announced):
         if calls % 9 == 3:
             failure = {"ErrorCode": "ThrottlingException", "ErrorMessage": "later"}
             return 200, json.dumps({"FailedEntryCount": len(entries), "Entries": [failure] * len(entries)}).encode()
-        request = urllib.request.Request(stack.running.url, body, dict(headers))
-        with urllib.request.urlopen(request) as answer:
-            answered = answer.read()
+        _, answered = forwarded(stack, headers, body)
         # The bus has taken these events; the answer is lost.
         return (503, b"{}") if calls % 9 == 6 else (200, answered)
 
     with server(refuse_every_third) as bus, concurrent.futures.ThreadPoolExecutor(8) as callers:
-        set_variables(stack, "AnnounceFunction", AWS_ENDPOINT_URL_EVENTBRIDGE=bus)
-        set_variables(stack, "ReconcileFunction", MAX_CONCURRENT_REBUILDS="0", HAND_OVER_DEADLINE_HOURS="0")
+        stack.running.set_variables("AnnounceFunction", AWS_ENDPOINT_URL_EVENTBRIDGE=bus)
+        stack.running.set_variables("ReconcileFunction", MAX_CONCURRENT_REBUILDS="0", HAND_OVER_DEADLINE_HOURS="0")
         paths = list(callers.map(ask, ids[:50]))
         assert stack.running.follow() is None
-        set_variables(stack, "ReconcileFunction", HAND_OVER_DEADLINE_HOURS="24")
+        stack.running.set_variables("ReconcileFunction", HAND_OVER_DEADLINE_HOURS="24")
         paths += callers.map(ask, ids[50:])
         cancel = lambda path: stack.call(stack.operator, "DELETE", path)[0]
         assert set(callers.map(cancel, paths[50:150])) == {200}
-        set_variables(stack, "ReconcileFunction", MAX_CONCURRENT_REBUILDS=str(SOAK))
+        stack.running.set_variables("ReconcileFunction", MAX_CONCURRENT_REBUILDS=str(SOAK))
         failed = 0
         while stack.call(stack.operator, "GET", "/rebuilds")[1]["data"]["rebuilds"]:
             assert stack.running.follow() is None
