@@ -63,8 +63,10 @@ class Account:
         template = self.translated(bootstraps)
         formation = self.client("cloudformation")
         chosen = [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()]
+        # Too long for a request.
+        self.client("s3").put_object(Bucket="code", Key="template", Body=json.dumps(template))
         stack = {
-            "StackName": STACK, "TemplateBody": json.dumps(template), "Parameters": chosen,
+            "StackName": STACK, "TemplateURL": f"{self.url}/code/template", "Parameters": chosen,
             "Capabilities": ["CAPABILITY_IAM"],
         }
         stacks = [stack["StackName"] for stack in formation.describe_stacks()["Stacks"]]
@@ -302,12 +304,13 @@ def account():
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     environment = {
-        **os.environ, "AUTH": "true", "GATEWAY_PORT": str(port),
+        # A minute of a campaign's waiting takes a second.
+        "SFN_WAIT_SCALE": "0.02", **os.environ, "AUTH": "true", "GATEWAY_PORT": str(port),
         "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0",
     }
-    program = Path(sys.executable).parent / "ministack"
+    program = ROOT / "scripts/emulator.py"
     server = subprocess.Popen(
-        [program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
         lines = []
@@ -348,8 +351,11 @@ Followed, from REQUESTED to SUCCEEDED, about three minutes later:
   curl http://{host}/v1/workspaces/ws-available0001/rebuilds --resolve {host}:127.0.0.1 \\
     --aws-sigv4 aws:amz:{REGION}:execute-api --user {key}:{secret}
 The account, with the key of an administrator:
-  AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION={REGION} \\
-    aws --endpoint-url {running.url} cloudformation describe-stack-resources --stack-name {STACK}
+  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION={REGION} AWS_ENDPOINT_URL={running.url}
+A campaign, docs/campaigns.md:
+  scripts/campaign --bundle wsb-0a1b2c3d4 --tolerate 100
+The resources:
+  aws cloudformation describe-stack-resources --stack-name {STACK}
 
 The end of each rebuild is announced on the default event bus; docs/events.md has rules to try.
 The reconciler runs every minute; a simulated rebuild takes {REBUILD_SECONDS} s. Ctrl-C ends it.""", flush=True)

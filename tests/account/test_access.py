@@ -7,7 +7,7 @@ import pytest
 from conftest import FIGURES
 from page import OPERATIONS
 
-ACCESS = OPERATIONS.partition("## Access")[2].partition("\n## ")[0]
+ACCESS = OPERATIONS.partition("## Access")[2].partition("\n##")[0]
 MINE, OTHER = "d-906700a1b2", "d-906700c3d4"
 PROTECTION = "/workspaces/ws-protected0001/protection"
 

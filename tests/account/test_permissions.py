@@ -71,8 +71,12 @@ def without_each(policy):
                 yield f"{statement['Action']} on {statement['Resource']}: {value}", less
 
 
-# CodeDeploy asks for all alarms at once.
-KNOWN = {("DeploymentRole", "RESOURCE_STAR")}
+KNOWN = {
+    # CodeDeploy asks for all alarms at once.
+    ("DeploymentRole/deploy", "RESOURCE_STAR"),
+    # The linter wants DescribeExecution for express executions too, which no campaign has.
+    ("CampaignRole/items", "RESOURCE_MISMATCH"),
+}
 
 
 def test_a_linter_finds_nothing_in_the_policies(stack):
@@ -86,11 +90,11 @@ def test_a_linter_finds_nothing_in_the_policies(stack):
         if resource["ResourceType"] == "AWS::IAM::Role":
             for policy in identities.list_role_policies(RoleName=id)["PolicyNames"]:
                 found = identities.get_role_policy(RoleName=id, PolicyName=policy)
-                documents[name] = found["PolicyDocument"]
+                documents[f"{name}/{policy}"] = found["PolicyDocument"]
         if resource["ResourceType"] == "AWS::IAM::ManagedPolicy":
             version = identities.get_policy_version(PolicyArn=id, VersionId="v1")["PolicyVersion"]
             documents[name] = version["Document"]
-    assert len(documents) >= 6
+    assert len(documents) >= 9
     found = {
         (name, finding.issue)
         for name, document in documents.items()
