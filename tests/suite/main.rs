@@ -13,6 +13,7 @@ mod growth;
 mod guard;
 mod lambda;
 mod local_run;
+mod openapi;
 mod properties;
 mod race;
 mod reconcile;

@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 
+use crate::openapi;
 use crate::wire::Wire;
 use local::{dynamodb, gateway};
 
@@ -158,7 +159,9 @@ pub async fn send(api: &str, ask: &Ask) -> Answer {
     let headers =
         headers.map(|(name, value)| (name.to_string(), value.to_str().expect("ASCII").into()));
     let body = to_bytes(Body::new(body), usize::MAX).await.expect("a whole body");
-    Answer { status: head.status.as_u16(), headers: headers.collect(), body }
+    let answer = Answer { status: head.status.as_u16(), headers: headers.collect(), body };
+    openapi::check(ask.method, &ask.path, &answer);
+    answer
 }
 
 /// A request to the API.
@@ -225,6 +228,10 @@ impl Ask {
             .with("smithy-protocol", "rpc-v2-cbor")
             .with("content-type", "application/cbor")
             .with("accept", "application/cbor")
+    }
+
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// Changes the method.
