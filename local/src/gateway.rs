@@ -9,9 +9,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header,
-};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::Listener;
 use base64::Engine as _;
@@ -28,12 +26,10 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use crate::snapshots;
+use crate::{docs, snapshots};
 
 /// The media type that the template tells API Gateway to be binary.
 pub const BINARY_MEDIA_TYPE: &str = "application/cbor";
-/// The published definition of the API.
-pub const OPENAPI: &str = include_str!("../../openapi.yaml");
 /// The largest body that API Gateway accepts, in bytes.
 const PAYLOAD_LIMIT: usize = 10 * 1024 * 1024;
 /// How long a client may take to send the head of a request, and how long to send its body.
@@ -80,8 +76,8 @@ async fn answer(
         Ok(Err(_)) => return refused(StatusCode::BAD_REQUEST),
         Err(_) => return refused(StatusCode::REQUEST_TIMEOUT),
     };
-    if head.method == Method::GET && head.uri.path() == "/openapi.yaml" {
-        return ([(header::CONTENT_TYPE, "application/yaml")], OPENAPI).into_response();
+    if let Some(answer) = docs::answer(&head).await {
+        return answer;
     }
     if let Some(protocol) = snapshots::asked_in(&head) {
         return snapshots::answer(&service, protocol, &body).await;

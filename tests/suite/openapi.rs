@@ -1,18 +1,23 @@
 //! `openapi.yaml` says what the envelope face answers, and nothing else. Every answer that any test gets
 //! is compared with it, and every answer in it is made here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 
+use jsonschema::Validator;
+use rebuild_workspaces::timestamp::Timestamp;
 use serde_json::{Map, Value, json};
 
+use local::docs::OPENAPI;
+
+use crate::events;
 use crate::system::{Answer, Ask, System};
+use crate::template::template;
 use crate::wire::Attempt::{Answered, Through};
 
 /// The document, with every reference replaced by what it refers to.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
-    let text = local::gateway::OPENAPI;
-    let document: Value = serde_yaml_ng::from_str(text).expect("YAML");
+    let document: Value = serde_yaml_ng::from_str(OPENAPI).expect("YAML");
     resolved(&document, &document)
 });
 
@@ -44,8 +49,45 @@ fn operations() -> impl Iterator<Item = (&'static str, &'static str, &'static Va
     })
 }
 
-/// The operation of a request, if it is one: the others are not found, or not allowed.
-fn operation_of(method: &str, path: &str) -> Option<&'static Value> {
+/// Status and content of each answer of an operation.
+fn responses(operation: &'static Value) -> impl Iterator<Item = (&'static str, &'static Value)> {
+    let responses = operation["responses"].as_object().expect("responses").iter();
+    responses.map(|(status, response)| (status.as_str(), response))
+}
+
+/// Whether API Gateway gives this answer, and the function does not.
+fn is_gateways(response: &Value) -> bool {
+    response["x-answered-by"] == "API Gateway"
+}
+
+/// The JSON content of a request or an answer.
+fn json_of(content: &'static Value) -> &'static Value {
+    &content["content"]["application/json"]
+}
+
+/// What the document says about an answer.
+struct Documented {
+    headers: BTreeSet<&'static str>,
+    body: Validator,
+}
+
+/// The answers by path, method and status.
+static ANSWERS: LazyLock<HashMap<(&str, &str, &str), Documented>> = LazyLock::new(|| {
+    let of_operation = |(path, method, operation)| {
+        responses(operation).map(move |(status, response)| {
+            let headers = response["headers"].as_object().into_iter().flatten();
+            let schema = closed(json_of(response)["schema"].clone());
+            let body = jsonschema::validator_for(&schema).expect("a schema");
+            let headers = headers.map(|(name, _)| name.as_str()).collect();
+            ((path, method, status), Documented { headers, body })
+        })
+    };
+    operations().flat_map(of_operation).collect()
+});
+
+/// Path and method of the operation of a request, if it is one: the others are not found, or not
+/// allowed.
+fn operation_of(method: &str, path: &str) -> Option<(&'static str, &'static str)> {
     let path = path.split('?').next().unwrap_or_default();
     // A path of slashes only is not the root.
     let path = path.strip_suffix('/').filter(|rest| !["", "/"].contains(rest)).unwrap_or(path);
@@ -61,7 +103,7 @@ fn operation_of(method: &str, path: &str) -> Option<&'static Value> {
     let mut found = operations().filter(|(pattern, verb, _)| {
         fits(pattern) && verb.eq_ignore_ascii_case(method) && !path.contains('%')
     });
-    found.next().map(|(_, _, operation)| operation)
+    found.next().map(|(pattern, verb, _)| (pattern, verb))
 }
 
 /// Fails if the document does not have this answer of the envelope face.
@@ -69,23 +111,22 @@ pub fn check(method: &str, path: &str, answer: &Answer) {
     if answer.header("content-type") != Some("application/json") {
         return;
     }
-    let Some(operation) = operation_of(method, path) else { return };
+    let Some((pattern, verb)) = operation_of(method, path) else { return };
     let body = answer.json();
     let message = body["error"]["message"].as_str().unwrap_or_default();
     if message.ends_with("API Gateway could not take the request") {
         return;
     }
     let context = format!("{method} {path}: {} {body}", answer.status);
-    let response = &operation["responses"][answer.status.to_string()];
-    assert!(response.is_object(), "openapi.yaml does not have this answer: {context}");
-    let documented = response["headers"].as_object().cloned().unwrap_or_default();
-    for name in answer.headers.keys() {
-        let always = ["content-type", "cache-control"].contains(&name.as_str());
-        assert!(always || documented.contains_key(name), "header {name}: {context}");
+    let status = answer.status.to_string();
+    let Some(documented) = ANSWERS.get(&(pattern, verb, status.as_str())) else {
+        panic!("openapi.yaml does not have this answer: {context}");
+    };
+    for name in answer.headers.keys().map(String::as_str) {
+        let always = ["content-type", "cache-control"].contains(&name);
+        assert!(always || documented.headers.contains(name), "header {name}: {context}");
     }
-    let schema = closed(response["content"]["application/json"]["schema"].clone());
-    let validator = jsonschema::validator_for(&schema).expect("a schema");
-    if let Err(error) = validator.validate(&body) {
+    if let Err(error) = documented.body.validate(&body) {
         panic!("openapi.yaml describes another answer: {error}\n{context}");
     }
 }
@@ -108,11 +149,25 @@ fn closed(mut schema: Value) -> Value {
     schema
 }
 
-/// The codes of a documented response; none for a success.
-fn codes(response: &Value) -> Vec<&str> {
-    let schema = &response["content"]["application/json"]["schema"];
-    let codes = &schema["properties"]["error"]["properties"]["code"]["enum"];
-    codes.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+/// The codes of an answer; `[""]` for a success.
+fn codes(response: &'static Value) -> Vec<&'static str> {
+    let schema = &json_of(response)["schema"];
+    let codes = schema["properties"]["error"]["properties"]["code"]["enum"].as_array();
+    codes.map_or(vec![""], |codes| codes.iter().filter_map(Value::as_str).collect())
+}
+
+/// The body with `<id>` and `<time>` in place of the ids of rebuilds and times, which always differ.
+fn comparable(body: &Value) -> Value {
+    match body {
+        Value::String(text) if text.parse::<uuid::Uuid>().is_ok() => "<id>".into(),
+        Value::String(text) if Timestamp::try_from(text.clone()).is_ok() => "<time>".into(),
+        Value::Array(items) => items.iter().map(comparable).collect(),
+        Value::Object(members) => {
+            let members = members.iter().map(|(name, value)| (name.clone(), comparable(value)));
+            members.collect::<Map<_, _>>().into()
+        }
+        _ => body.clone(),
+    }
 }
 
 const DIRECTORY: &str = "d-906700a1b2";
@@ -148,11 +203,14 @@ async fn asks(
         ),
         _ => Ask::json(method, ask.path(), &reason),
     };
-    let is_rebuild = path.ends_with("/{id}");
-    let rebuild = match (is_rebuild, status) {
-        (true, "200" | "409" | "503" | "504" | "500") => {
-            let accepted = system.send(&Ask::rebuild(id)).await;
-            if status == "409" {
+    let of_one = path.ends_with("/{id}");
+    let rebuild = match status {
+        "200" | "409" | "503" | "504" | "500"
+            if of_one || path.ends_with("/rebuilds") && method == "GET" =>
+        {
+            let path = format!("/workspaces/{id}/rebuilds");
+            let accepted = system.send(&Ask::json("POST", &path, &reason)).await;
+            if status == "409" || of_one && method == "GET" {
                 system.end_rebuild().await;
             }
             accepted.id()
@@ -189,23 +247,18 @@ async fn asks(
 
 #[tokio::test]
 async fn every_documented_answer_is_given() {
+    let expected = events::all().into_iter().map(|(_, _, expected)| comparable(&expected["body"]));
+    let mut given: Vec<_> = expected.collect();
     for (path, method, operation) in operations() {
-        for (status, response) in operation["responses"].as_object().expect("responses") {
-            if response["x-answered-by"] == "API Gateway" {
-                continue;
-            }
-            let mut codes = codes(response);
-            if codes.is_empty() {
-                codes = vec![""];
-            }
-            for code in codes {
+        for (status, response) in responses(operation).filter(|(_, it)| !is_gateways(it)) {
+            for code in codes(response) {
                 let system = System::start().await;
                 let mut asks = asks(&system, path, verb(method), status, code).await;
                 let last = asks.pop().expect("a request");
                 for ask in asks {
                     system.send(&ask).await;
                 }
-                system.wire.script(&[match status.as_str() {
+                system.wire.script(&[match status {
                     "500" => Answered(400, "AccessDeniedException"),
                     "503" => Answered(400, "ThrottlingException"),
                     "504" => Answered(500, "InternalServerError"),
@@ -214,14 +267,44 @@ async fn every_documented_answer_is_given() {
                 let answer = system.send(&last).await;
                 let context = format!("{method} {path} {status} {code}: {answer:?}");
                 assert_eq!(answer.status.to_string(), *status, "{context}");
-                assert_eq!(
-                    answer.json()["error"]["code"].as_str().unwrap_or_default(),
-                    code,
-                    "{context}"
-                );
+                let body = answer.json();
+                let is = body["error"]["code"].as_str().unwrap_or_default();
+                assert_eq!(is, code, "{context}");
+                given.push(comparable(&body));
             }
         }
     }
+    let unlike: BTreeSet<_> = operations()
+        .flat_map(|(_, _, operation)| responses(operation))
+        .filter(|(_, response)| !is_gateways(response))
+        .map(|(_, response)| &json_of(response)["example"])
+        .filter(|example| !given.contains(&comparable(example)))
+        .map(ToString::to_string)
+        .collect();
+    assert!(unlike.is_empty(), "examples like no answer: {unlike:#?}");
+}
+
+/// What API Gateway answers by itself is in the template.
+#[test]
+fn the_answers_of_api_gateway_are_those_of_the_template() {
+    let template = template();
+    let answers = &template["Resources"]["Api"]["Properties"]["DefinitionBody"]["x-amazon-apigateway-gateway-responses"];
+    let text_of = |name: &str| &answers[name]["responseTemplates"]["application/json"];
+    let mut count = 0;
+    for (path, method, operation) in operations() {
+        for (status, response) in responses(operation).filter(|(_, it)| is_gateways(it)) {
+            let name = match status {
+                "403" => "ACCESS_DENIED",
+                "429" => "THROTTLED",
+                _ => panic!("API Gateway does not answer with {status}"),
+            };
+            let text = text_of(name).as_str().expect("a text");
+            let answer: Value = serde_json::from_str(text).expect("JSON");
+            assert_eq!(json_of(response)["example"], answer, "{method} {path} {status}");
+            count += 1;
+        }
+    }
+    assert_eq!(count, 2 * operations().count());
 }
 
 /// An operation within a directory differs in its id, its texts and its parameters only.
@@ -247,11 +330,16 @@ fn operations_have_names_of_their_own() {
 }
 
 #[tokio::test]
-async fn the_examples_of_bodies_are_accepted() {
+async fn the_bodies_of_events_are_the_examples_and_accepted() {
+    let of_event = |event: &str| serde_json::from_str::<Value>(event).expect("JSON")["body"].take();
+    let bodies = events::all().into_iter().map(|(_, event, _)| of_event(&event));
+    let bodies: Vec<Value> =
+        bodies.filter_map(|body| serde_json::from_str(body.as_str()?).ok()).collect();
     let mut count = 0;
     for (path, method, operation) in operations() {
-        let body = &operation["requestBody"]["content"]["application/json"]["example"];
+        let body = &json_of(&operation["requestBody"])["example"];
         if body.is_object() {
+            assert!(bodies.contains(body), "no event has this body: {body}");
             let system = System::start().await;
             let path = ask(path, verb(method), "ws-available0001", "").path().to_owned();
             let answer = system.send(&Ask::json(verb(method), &path, body)).await;
@@ -262,11 +350,20 @@ async fn the_examples_of_bodies_are_accepted() {
     assert_eq!(count, 5);
 }
 
-/// The local run serves the document.
 #[tokio::test]
-async fn the_document_is_served() {
+async fn the_document_and_its_page_are_served() {
     let system = System::start().await;
-    let answer = system.send(&Ask::get("/openapi.yaml")).await;
-    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/yaml")));
-    assert_eq!(answer.body, local::gateway::OPENAPI.as_bytes());
+    for (path, content_type, content) in [
+        ("/openapi.yaml", "application/yaml", OPENAPI),
+        ("/docs", "text/html", r#"src="/docs/swagger-ui-bundle.js""#),
+        ("/docs/", "text/html", r#"src="/docs/swagger-ui-bundle.js""#),
+        ("/docs/swagger-ui-bundle.js", "text/javascript", "SwaggerUIBundle"),
+        ("/docs/swagger-ui.css", "text/css", ".swagger-ui"),
+    ] {
+        let answer = system.send(&Ask::get(path)).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(content_type)));
+        assert!(String::from_utf8_lossy(&answer.body).contains(content), "{path}");
+    }
+    assert_eq!(system.send(&Ask::get("/docs/else")).await.status, 404);
+    assert_eq!(system.send(&Ask::post("{}").at("/docs")).await.status, 404);
 }

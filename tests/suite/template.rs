@@ -103,7 +103,7 @@ async fn accept(system: &System, id: &str, mode: FleetMode) {
     service.rebuild(&id.into(), request).await.expect("accepted");
 }
 
-fn template() -> Value {
+pub fn template() -> Value {
     serde_yaml_ng::from_str(include_str!("../../template.yaml")).expect("YAML")
 }
 
