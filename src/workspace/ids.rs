@@ -48,7 +48,7 @@ id!(
 id!(
     /// The id of a directory.
     DirectoryId,
-    "^(d-[0-9a-f]{8,63}$)|(wsd-[0-9a-z]{8,63}$)",
+    "^(d-[0-9a-f]{8,63}|wsd-[0-9a-z]{8,63})$",
     is_directory_id
 );
 id!(

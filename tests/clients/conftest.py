@@ -40,9 +40,10 @@ class LocalRun:
 
 
 @contextlib.contextmanager
-def local_run(*options):
-    # No rebuild ends during a test.
-    command = [*CARGO, "--port", "0", "--eventbridge-port", "0", "--rebuild-seconds", "3600", *options]
+def local_run(*options, rebuild_seconds=3600):
+    """Starts a local run. By default no rebuild ends during a test."""
+    ports = ["--port", "0", "--eventbridge-port", "0"]
+    command = [*CARGO, *ports, "--rebuild-seconds", str(rebuild_seconds), *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             run = LocalRun(process.stdout)

@@ -94,7 +94,7 @@ def at_most(count, what="length"):
 
 PATTERN = "Member must satisfy regular expression pattern: "
 WORKSPACE = PATTERN + "^ws-[0-9a-z]{8,63}$"
-DIRECTORY = PATTERN + "^(d-[0-9a-f]{8,63}$)|(wsd-[0-9a-z]{8,63}$)"
+DIRECTORY = PATTERN + "^(d-[0-9a-f]{8,63}|wsd-[0-9a-z]{8,63})$"
 BUNDLE = PATTERN + "^wsb-[0-9a-z]{8,63}$"
 NAME = PATTERN + "^[a-zA-Z0-9_()][a-zA-Z0-9_.()-]{1,63}$"
 LIST = "rebuildWorkspaceRequests"

@@ -357,7 +357,7 @@ async fn a_rebuild_can_be_requested_by_path() {
     }
     let bad = "/directories/d-1/workspaces/ws-stopped0001/rebuilds";
     let answer = system.send(&Ask::new("POST", bad)).await;
-    let message = "Invalid request parameters: DirectoryId must match ^(d-[0-9a-f]{8,63}$)|(wsd-[0-9a-z]{8,63}$)";
+    let message = "Invalid request parameters: DirectoryId must match ^(d-[0-9a-f]{8,63}|wsd-[0-9a-z]{8,63})$";
     assert_eq!(answer, Answer::failure(400, "VALIDATION_ERROR", message));
 }
 
@@ -451,7 +451,7 @@ async fn workspaces_are_listed_by_filter() {
         ("/workspaces?directory_id=d-906700a1b2&bundle_id=wsb-0a1b2c3d4", combination),
         (
             "/workspaces?directory_id=d-1",
-            "DirectoryId must match ^(d-[0-9a-f]{8,63}$)|(wsd-[0-9a-z]{8,63}$)",
+            "DirectoryId must match ^(d-[0-9a-f]{8,63}|wsd-[0-9a-z]{8,63})$",
         ),
         ("/workspaces?bundle_id=x", "bundle_id must match ^wsb-[0-9a-z]{8,63}$"),
         (

@@ -100,9 +100,8 @@ fn operation_of(method: &str, path: &str) -> Option<(&'static str, &'static str)
                 wanted == given || wanted.starts_with('{') && !given.is_empty()
             })
     };
-    let mut found = operations().filter(|(pattern, verb, _)| {
-        fits(pattern) && verb.eq_ignore_ascii_case(method) && !path.contains('%')
-    });
+    let mut found = operations()
+        .filter(|(pattern, verb, _)| fits(pattern) && verb.eq_ignore_ascii_case(method));
     found.next().map(|(pattern, verb, _)| (pattern, verb))
 }
 
@@ -222,6 +221,7 @@ async fn asks(
         ("400", _) if path.contains("{WorkspaceId}") => vec![ask(path, method, "ws-x", &rebuild)],
         ("400", _) if path == "/" => vec![Ask::post("{}")],
         ("400", _) => vec![Ask::new(method, &format!("{}?limit=0", good.path()))],
+        ("404", "NOT_FOUND") => vec![Ask::new(method, &good.path().replace("00", "%30%30"))],
         ("404", _) => vec![ask(path, method, "ws-nosuchone0001", &rebuild)],
         ("409", "INVALID_WORKSPACE_STATE") => vec![ask(path, method, "ws-starting0001", &rebuild)],
         ("409", "WORKSPACE_PROTECTED") => {
@@ -313,6 +313,11 @@ fn operations_within_a_directory_are_the_same() {
     let mut count = 0;
     for (path, method, operation) in operations() {
         let Some(outside) = path.strip_prefix("/directories/{DirectoryId}") else { continue };
+        let mut operation = operation.clone();
+        if outside == "/workspaces" {
+            // Only a path with an id can have a `%`.
+            operation["responses"].as_object_mut().expect("responses").remove("404");
+        }
         let other = &DOCUMENT["paths"][outside][method];
         for part in ["responses", "requestBody", "tags"] {
             assert_eq!(operation[part], other[part], "{method} {path}: {part}");
