@@ -48,7 +48,7 @@ pub struct Local {
 
 impl Local {
     /// Starts it with an embedded DynamoDB.
-    async fn start(options: &[&str]) -> Self {
+    pub async fn start(options: &[&str]) -> Self {
         Self::start_with(&[&["--dynamodb-port", "0"], options].concat()).await
     }
 

@@ -6,6 +6,7 @@ mod aws_cbor;
 mod aws_clients;
 mod aws_json;
 mod contract;
+mod crash;
 mod events;
 mod faults;
 mod fleet_api;

@@ -1,6 +1,10 @@
 //! A sustained load on the local run by `wrk`: requests a second, p50 and p99 of accepted rebuilds,
 //! refused rebuilds and reads. The embedded database shares the machine, so the figures show that
 //! nothing breaks or piles up, not how fast Lambda is.
+//!
+//! With a number of seconds as its argument, a soak: reads, refusals and repeats of accepted requests
+//! for that long, and the memory of the run at its begin and end. None of them adds an item, so the
+//! memory must not grow.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
@@ -16,7 +20,7 @@ use rebuild_workspaces::store::client_config;
 const THREADS: usize = 2;
 /// WorkSpaces to rebuild for each thread of `wrk`, more than it can rebuild in time.
 const WORKSPACES: usize = 30_000;
-const DURATION: &str = "10s";
+const DURATION: &str = "10";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -58,25 +62,50 @@ async fn measure(local: &mut Child, benches: &Path) -> Result<(), Box<dyn Error>
     };
     let (api, dynamodb) = (after("Listening on ")?, after("DynamoDB on ")?);
     fill(&dynamodb).await?;
+    let head = "requests/s | p50 ms | p99 ms | errors |";
+    if let Some(seconds) = std::env::args().nth(1) {
+        let warm = run("mixed", &api, benches, DURATION)?;
+        let begin = resident(local)?;
+        let row = run("mixed", &api, benches, &seconds)?;
+        let end = resident(local)?;
+        println!("| {seconds} s after 10 s | {head} MiB at the begin | at the end |");
+        println!("|---|---|---|---|---|---|---|\n| soak {row} {begin:.1} | {end:.1} |");
+        println!("\nThe first 10 s: {warm}");
+        return Ok(());
+    }
     println!(
-        "| {THREADS} threads, 32 connections, {DURATION} each | requests/s | p50 ms | p99 ms | errors |\n|---|---|---|---|---|"
+        "| {THREADS} threads, 32 connections, {DURATION} s each | {head}\n|---|---|---|---|---|"
     );
     for kind in ["accepted", "refused", "get"] {
-        let wrk = Command::new("wrk")
-            .args(["-t", &THREADS.to_string(), "-c", "32", "-d", DURATION, "-s"])
-            .arg(benches.join("load.lua"))
-            .args([&api, "--", kind])
-            .stderr(Stdio::piped())
-            .output()?;
-        let wrong = String::from_utf8(wrk.stderr)?;
-        if !wrong.is_empty() {
-            return Err(format!("{kind}: {wrong}").into());
-        }
-        let output = String::from_utf8(wrk.stdout)?;
-        let row = output.lines().find(|line| line.starts_with('|'));
-        println!("| {kind} {}", row.ok_or(output.as_str())?);
+        println!("| {kind} {}", run(kind, &api, benches, DURATION)?);
     }
     Ok(())
+}
+
+/// Puts a load on the API for some seconds; returns the cells of its row.
+fn run(kind: &str, api: &str, benches: &Path, seconds: &str) -> Result<String, Box<dyn Error>> {
+    let wrk = Command::new("wrk")
+        .args(["-t", &THREADS.to_string(), "-c", "32", "-d", seconds, "-s"])
+        .arg(benches.join("load.lua"))
+        .args([api, "--", kind])
+        .stderr(Stdio::piped())
+        .output()?;
+    let wrong = String::from_utf8(wrk.stderr)?;
+    if !wrong.is_empty() {
+        return Err(format!("{kind}: {wrong}").into());
+    }
+    let output = String::from_utf8(wrk.stdout)?;
+    let row = output.lines().find(|line| line.starts_with('|'));
+    Ok(row.ok_or(output.as_str())?.to_owned())
+}
+
+/// The memory that a process uses, in MiB.
+fn resident(process: &Child) -> Result<f64, Box<dyn Error>> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: f64 =
+        line.and_then(|line| line.trim().strip_suffix(" kB")).ok_or("no VmRSS")?.parse()?;
+    Ok(kib / 1024.0)
 }
 
 /// Fills the table with the WorkSpaces to rebuild.
