@@ -15,10 +15,14 @@ mod json;
 mod members;
 
 pub(crate) use self::envelope::RebuildData;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
+use lambda_http::aws_lambda_events::query_map::QueryMap;
 use lambda_http::http::header::HOST;
 use lambda_http::http::{HeaderName, StatusCode};
 use lambda_http::request::LambdaRequest;
@@ -47,15 +51,44 @@ pub async fn invoke(
     service: &Service,
     event: LambdaEvent<ApiGatewayProxyRequest>,
 ) -> Result<impl Serialize + use<>, Infallible> {
-    let LambdaEvent { mut payload, context } = event;
-    // lambda_http builds a URL from these and panics if it cannot. Nothing here uses them.
-    for name in [&HOST, &X_FORWARDED_PROTO] {
-        payload.headers.remove(name);
-        payload.multi_value_headers.remove(name);
-    }
-    let event = LambdaEvent::new(LambdaRequest::ApiGatewayV1(payload), context);
+    let LambdaEvent { payload, context } = event;
+    let request = LambdaRequest::ApiGatewayV1(tolerable(payload));
+    let event = LambdaEvent::new(request, context);
     let handler = service_fn(async |request| Ok(handle(service, request).await));
     Adapter::from(handler).call(event).await
+}
+
+/// The event without what `lambda_http` panics at.
+fn tolerable(mut event: ApiGatewayProxyRequest) -> ApiGatewayProxyRequest {
+    // It builds a URL from these. Nothing here uses them.
+    for name in [&HOST, &X_FORWARDED_PROTO] {
+        event.headers.remove(name);
+        event.multi_value_headers.remove(name);
+    }
+    event.path = None;
+    event.request_context.domain_name = None;
+    event.request_context.stage = None;
+    event.query_string_parameters = with_values(event.query_string_parameters);
+    event.multi_value_query_string_parameters =
+        with_values(event.multi_value_query_string_parameters);
+    // A body that is not in base64, although the event says so, is text.
+    let is_base64 = |body: &str| BASE64.decode(body).is_ok();
+    event.is_base64_encoded &= event.body.as_deref().is_some_and(is_base64);
+    event
+}
+
+/// The query, with an empty value for a parameter that has none: to leave it out could widen a listing.
+fn with_values(query: QueryMap) -> QueryMap {
+    if query.is_empty() {
+        return query;
+    }
+    // Its own iterator panics at a parameter without a value.
+    let values = serde_json::to_value(&query).and_then(serde_json::from_value);
+    let mut values: HashMap<String, Vec<String>> = values.unwrap_or_default();
+    for values in values.values_mut().filter(|values| values.is_empty()) {
+        values.push(String::new());
+    }
+    values.into()
 }
 
 /// Takes one request through the function without logging it, so that the first real request runs

@@ -173,3 +173,44 @@ async fn headers_that_are_no_part_of_a_url_are_ignored() {
         }
     }
 }
+
+/// `lambda_http` panics on each of these as well.
+#[tokio::test]
+async fn fields_that_no_url_can_have_are_ignored() {
+    let system = System::start().await;
+    for (field, value) in [
+        ("/requestContext/domainName", json!("localhost:999999")),
+        ("/requestContext/domainName", json!("a b")),
+        ("/path", json!(":999999")),
+    ] {
+        let mut event = event("GET", "/workspaces", &[], b"");
+        event["requestContext"]["domainName"] = Value::Null;
+        event["requestContext"]["stage"] = Value::Null;
+        *event.pointer_mut(field).expect("a field") = value.clone();
+        assert_eq!(system.invoke(&event).await["statusCode"], 200, "{field}: {value}");
+    }
+}
+
+/// `lambda_http` panics on it.
+#[tokio::test]
+async fn a_query_parameter_without_a_value_has_an_empty_one() {
+    let system = System::start().await;
+    for field in ["queryStringParameters", "multiValueQueryStringParameters"] {
+        for name in ["directory_id", "limit"] {
+            let mut event = event("GET", "/workspaces", &[], b"");
+            event[field] = json!({ name: [] });
+            let response = system.invoke(&event).await;
+            assert_eq!(response["statusCode"], 400, "{field} {name}: {response}");
+        }
+    }
+}
+
+/// `lambda_http` panics on it.
+#[tokio::test]
+async fn a_body_that_is_not_in_base64_is_text() {
+    let system = System::start().await;
+    let mut event = event("POST", "/", &[ENVELOPE], b"");
+    event["body"] = json!("{");
+    let response = system.invoke(&event).await;
+    assert_eq!(response["statusCode"], 400, "{response}");
+}
