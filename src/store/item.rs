@@ -75,8 +75,12 @@ pub(super) fn from_record(id: &WorkspaceId, ended: &Rebuild) -> Result<Item, Fau
 }
 
 /// The reverse of [`from_record`].
-pub(super) fn to_record(item: impl Into<serde_dynamo::Item>) -> Result<Rebuild, Fault> {
-    let mut item = item.into().into_inner();
+pub(super) fn to_record(item: Item) -> Result<Rebuild, Fault> {
+    record(known_types(item)?)
+}
+
+fn record(item: serde_dynamo::Item) -> Result<Rebuild, Fault> {
+    let mut item = item.into_inner();
     let id = item.remove("RebuildId").ok_or_else(|| Fault::internal("a record lacks RebuildId"))?;
     item.insert("Id".to_owned(), id);
     serde_dynamo::from_item(serde_dynamo::Item::from(item)).map_err(Fault::internal)
@@ -87,7 +91,7 @@ pub(crate) fn streamed_record(item: serde_dynamo::Item) -> Result<(WorkspaceId, 
     let id = item.get("WorkspaceId").cloned();
     let id = id.ok_or_else(|| Fault::internal("a record lacks WorkspaceId"))?;
     let id = serde_dynamo::from_attribute_value(id).map_err(Fault::internal)?;
-    Ok((id, to_record(item)?))
+    Ok((id, record(item)?))
 }
 
 /// The key of a WorkSpace in its table.
@@ -139,5 +143,21 @@ pub(super) fn to_item(value: impl Serialize) -> Result<Item, Fault> {
 }
 
 fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, Fault> {
-    serde_dynamo::from_item(item).map_err(Fault::internal)
+    serde_dynamo::from_item(known_types(item)?).map_err(Fault::internal)
+}
+
+/// The item for serde_dynamo, which panics at a value of a type that the SDK does not know.
+fn known_types(item: Item) -> Result<serde_dynamo::Item, Fault> {
+    fn is_known(value: &AttributeValue) -> bool {
+        match value {
+            AttributeValue::L(values) => values.iter().all(is_known),
+            AttributeValue::M(members) => members.values().all(is_known),
+            other => !other.is_unknown(),
+        }
+    }
+    if item.values().all(is_known) {
+        Ok(item.into())
+    } else {
+        Err(Fault::internal("an item has a value of an unknown type"))
+    }
 }

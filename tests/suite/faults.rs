@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::system::{Answer, Ask, System};
 use crate::wire::Attempt::{
     self, Answered, Cut, Garbled, Held, LandedWithError, Lost, LostForGood, Through, Truncated,
-    Unanswered,
+    Unanswered, UnknownType,
 };
 use crate::wire::SECRET;
 
@@ -255,6 +255,17 @@ async fn an_attempt_that_may_have_landed_leaves_the_outcome_unknown() {
         system.wire.script(&[BROKEN]);
         assert_failure(&system, has_key, Failure::Unknown { has_key }).await;
     }
+}
+
+/// serde_dynamo panics at such a value.
+#[tokio::test]
+async fn an_item_with_a_value_of_an_unknown_type_cannot_be_read() {
+    let system = System::start().await;
+    system.wire.script(&[UnknownType]);
+    let answer = system.send(&Ask::get(&format!("/workspaces/{ID}"))).await;
+    assert_envelope(answer, Failure::Internal, "read");
+    let page = system.send(&Ask::get("/workspaces")).await;
+    assert_eq!(page.data(), json!({ "workspaces": [] }));
 }
 
 /// The client follows the advice in the answer, whether the write landed or not.

@@ -47,6 +47,8 @@ pub enum Attempt {
     LandedWithError(u16, &'static str),
     /// It lands; the answer cannot be parsed.
     Garbled,
+    /// It lands; the texts in the answer have a type that the client does not know.
+    UnknownType,
     /// It lands; the connection is lost in the middle of the answer's body.
     Truncated,
     /// The connection is lost; it lands when the test calls [`Wire::land_held`].
@@ -248,6 +250,12 @@ impl Wire {
             Attempt::Garbled => {
                 land.await;
                 Ok(Response::new(Body::from("}")))
+            }
+            Attempt::UnknownType => {
+                let body =
+                    to_bytes(land.await.into_body(), usize::MAX).await.expect("a whole body");
+                let body = std::str::from_utf8(&body).expect("JSON");
+                Ok(Response::new(Body::from(body.replace(r#""S":"#, r#""NEW":"#))))
             }
             Attempt::Truncated => {
                 let answer = land.await;
