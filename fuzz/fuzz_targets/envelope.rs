@@ -1,0 +1,11 @@
+//! Requests to the envelope face, as text.
+
+#![no_main]
+
+use fuzz::face;
+use fuzz::request::Face;
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+fuzz_target!(|bytes: &[u8]| -> Corpus {
+    if face::check(bytes, &Face::Envelope) { Corpus::Keep } else { Corpus::Reject }
+});

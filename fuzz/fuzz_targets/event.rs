@@ -1,0 +1,12 @@
+//! Any event of the API: an answer of one of the faces.
+
+#![no_main]
+
+use fuzz::system::with_system;
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+fuzz_target!(|bytes: &[u8]| -> Corpus {
+    let Ok(event) = serde_json::from_slice(bytes) else { return Corpus::Reject };
+    with_system(|system| system.invoke(event));
+    Corpus::Keep
+});
