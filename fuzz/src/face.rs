@@ -16,7 +16,7 @@ struct StrictBody {
     #[serde(default)]
     rebuild_workspace_requests: Vec<StrictEntry>,
     reason: Option<String>,
-    maximum_snapshot_age_hours: Option<u16>,
+    maximum_snapshot_age_hours: Option<f64>,
 }
 
 #[derive(Deserialize)]
