@@ -40,6 +40,10 @@ use crate::workspace::WorkspaceId;
 /// The client's protocol, as API Gateway saw it.
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// The longest query that is looked at, in bytes. API Gateway allows 10 KiB; a URL that `lambda_http`
+/// builds has at most 64 KiB, and the encoding of a byte up to three.
+const MAX_QUERY: usize = 16 * 1024;
+
 /// Answers one API Gateway event, and logs one line about it. Every failure is an answer.
 ///
 /// `lambda_http::run` parses each event twice, to find out which service sent it. This function
@@ -87,6 +91,13 @@ fn with_values(query: QueryMap) -> QueryMap {
     let mut values: HashMap<String, Vec<String>> = values.unwrap_or_default();
     for values in values.values_mut().filter(|values| values.is_empty()) {
         values.push(String::new());
+    }
+    let length_of = |(name, values): (&String, &Vec<String>)| -> usize {
+        values.iter().map(|value| name.len() + value.len()).sum()
+    };
+    if values.iter().map(length_of).sum::<usize>() > MAX_QUERY {
+        // A parameter that no listing knows, so that each refuses it.
+        values = HashMap::from([("too-long".to_owned(), vec![String::new()])]);
     }
     values.into()
 }

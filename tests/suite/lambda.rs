@@ -207,6 +207,17 @@ async fn a_query_parameter_without_a_value_has_an_empty_one() {
 
 /// `lambda_http` panics on it.
 #[tokio::test]
+async fn a_query_that_no_url_can_have_is_refused() {
+    let system = System::start().await;
+    for query in [json!({ "limit": ["1".repeat(70_000)] }), json!({ "limit": vec!["1"; 10_000] })] {
+        let mut event = event("GET", "/workspaces", &[], b"");
+        event["multiValueQueryStringParameters"] = query;
+        assert_eq!(system.invoke(&event).await["statusCode"], 400);
+    }
+}
+
+/// `lambda_http` panics on it.
+#[tokio::test]
 async fn a_body_that_is_not_in_base64_is_text() {
     let system = System::start().await;
     let mut event = event("POST", "/", &[ENVELOPE], b"");
