@@ -238,6 +238,7 @@ fn greet(api: &str, dynamodb: &str, eventbridge: &str) {
         r#"Listening on {api}
 DynamoDB on {dynamodb} (tables workspaces and rebuilds, any credentials)
 EventBridge on {eventbridge} (the event of each ended rebuild is printed, or posted with --announce)
+In a browser, to read about the API and try it out: {api}/docs
 WorkSpaces: one in each state, such as ws-available0001 and ws-suspended0001. And three that are AVAILABLE:
 ws-nosnapshot0001 without a snapshot, ws-stalesnapshot0001 with one from January 2025, ws-protected0001 protected.
 
