@@ -205,7 +205,8 @@ fn judge(target: &Target, item: Option<Item>, rebuild: &Rebuild) -> Result<Accep
     let parameters = rebuild.parameters();
     let replay = |rebuild_id, created_at, has_parameters| {
         if has_parameters {
-            Ok(Accepted { rebuild_id, created_at, is_replay: true })
+            // An earlier attempt of the same request is no earlier request.
+            Ok(Accepted { rebuild_id, created_at, is_replay: rebuild_id != rebuild.id })
         } else {
             Err(RebuildError::KeyReused)
         }

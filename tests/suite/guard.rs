@@ -1,8 +1,9 @@
 //! What guards a WorkSpace beside its state: keys that last, cancelling, protection, directories, and
 //! the lists that show it all. Over HTTP, with the simulated fleet.
 
+use rebuild_workspaces::rebuild::{IdempotencyKey, Rebuild};
 use rebuild_workspaces::token;
-use rebuild_workspaces::workspace::{DirectoryId, Filter};
+use rebuild_workspaces::workspace::{DirectoryId, Filter, Target, WorkspaceId};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
@@ -56,6 +57,20 @@ async fn a_key_lasts_whatever_was_accepted_since() {
     assert_eq!(system.item(ID).await, item, "nothing was changed");
     // A client's key is not an SDK call's.
     assert_eq!(system.send(&keyed("2")).await.status, 202);
+}
+
+/// The SDK repeats an attempt whose answer was lost. Its rebuild may have ended meanwhile.
+#[tokio::test]
+async fn a_late_attempt_of_one_request_is_no_repeat() {
+    let system = System::start().await;
+    let target = Target::from(WorkspaceId::try_from(ID.to_owned()).expect("an id"));
+    let idempotency_key = IdempotencyKey::from_client("k1").expect("a key");
+    let rebuild = Rebuild { idempotency_key, ..Rebuild::new(OffsetDateTime::now_utc()) };
+    let first = system.store.accept(&target, &rebuild).await.expect("it is accepted");
+    system.end_rebuild().await;
+    assert_eq!(system.store.accept(&target, &rebuild).await.expect("it was"), first);
+    system.send(&keyed("k2")).await.id();
+    assert_eq!(system.store.accept(&target, &rebuild).await.expect("it was"), first);
 }
 
 #[tokio::test]
