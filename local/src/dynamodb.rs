@@ -67,7 +67,8 @@ fn create_missing_tables(database: &Database) -> Result<(), Error> {
     let tables = database.list_tables(ListTablesRequest::default())?.table_names;
     for (name, resource) in TABLES {
         if !tables.iter().any(|table| table == name) {
-            database.create_table(definition(name, resource)?)?;
+            let table: CreateTableRequest = serde_json::from_value(definition(name, resource)?)?;
+            database.create_table(table)?;
         }
     }
     Ok(())
@@ -95,7 +96,10 @@ pub fn seed_if_empty(database: &Database) -> Result<(), Error> {
 
 /// The CreateTable request for a table of the template. CloudFormation and DynamoDB use the same
 /// names.
-fn definition(name: &str, resource: &str) -> Result<CreateTableRequest, Error> {
+///
+/// # Errors
+/// `template.yaml` defines no such table.
+pub fn definition(name: &str, resource: &str) -> Result<Value, Error> {
     let template: serde_yaml_ng::Value = serde_yaml_ng::from_str(TEMPLATE)?;
     let properties = &template["Resources"][resource]["Properties"];
     let mut definition = json!({ "TableName": name });
@@ -109,5 +113,5 @@ fn definition(name: &str, resource: &str) -> Result<CreateTableRequest, Error> {
         // CloudFormation means it, and DynamoDB asks for it.
         definition["StreamSpecification"]["StreamEnabled"] = true.into();
     }
-    Ok(serde_json::from_value(definition)?)
+    Ok(definition)
 }

@@ -69,7 +69,8 @@ impl Bus {
 }
 
 fn stream(system: &System) -> Stream {
-    Stream::at_end(system.database.clone()).expect("a database").expect("the table has a stream")
+    let database = system.database.clone().expect("the embedded one");
+    Stream::at_end(database).expect("a database").expect("the table has a stream")
 }
 
 /// Reads the stream to its end.

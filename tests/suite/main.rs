@@ -12,6 +12,7 @@ mod faults;
 mod fleet_api;
 mod growth;
 mod guard;
+mod histories;
 mod lambda;
 mod local_run;
 mod openapi;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::Request;
@@ -15,9 +16,10 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 use rebuild_workspaces::aws_http;
 use rebuild_workspaces::config::Config;
+use rebuild_workspaces::error::Fault;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::rebuild::FleetMode;
-use rebuild_workspaces::reconcile::{Limits, Reconciler, Timing};
+use rebuild_workspaces::reconcile::{Followed, Limits, Reconciler, Timing};
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::{Store, client_config};
 use serde_json::{Value, json};
@@ -27,6 +29,9 @@ use tokio::net::TcpListener;
 use crate::openapi;
 use crate::wire::Wire;
 use local::{dynamodb, gateway};
+
+const CREDENTIAL: &str = "AWS4-HMAC-SHA256 \
+    Credential=test/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
 
 /// A running system, seeded with one WorkSpace in each state. It stops with the test's runtime.
 #[derive(Clone)]
@@ -41,8 +46,8 @@ pub struct System {
     pub store: Store,
     /// Reads and writes items directly, without the wire.
     pub client: Client,
-    /// The embedded DynamoDB.
-    pub database: Database,
+    /// The embedded DynamoDB, if it is that.
+    pub database: Option<Database>,
 }
 
 impl System {
@@ -61,11 +66,38 @@ impl System {
         Self::start_for(FleetMode::Simulated, change).await
     }
 
+    /// Starts a system over another DynamoDB, with new, empty tables.
+    pub async fn start_over(dynamodb: &str) -> Self {
+        for (name, resource) in dynamodb::TABLES {
+            let table = dynamodb::definition(name, resource).expect("a table of the template");
+            // Usually there is none.
+            let delete = json!({ "TableName": name });
+            for (operation, input) in [("DeleteTable", delete), ("CreateTable", table)] {
+                let ask = Ask { body: input.to_string().into(), ..Ask::new("POST", "/") }
+                    .with("content-type", "application/x-amz-json-1.0")
+                    .with("x-amz-target", &format!("DynamoDB_20120810.{operation}"))
+                    // Emulators want to see one, and don't check it.
+                    .with("authorization", CREDENTIAL);
+                try_send(dynamodb, &ask).await.expect("an answer");
+            }
+        }
+        Self::over(dynamodb.to_owned(), None, FleetMode::Simulated, |dynamodb| dynamodb).await
+    }
+
     async fn start_for(mode: FleetMode, change: impl FnOnce(Builder) -> Builder) -> Self {
         let database = dynamodb::in_memory().expect("the tables of the template");
         dynamodb::seed_if_empty(&database).expect("the seed");
         let (listener, dynamodb) = listen().await;
         tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
+        Self::over(dynamodb, Some(database), mode, change).await
+    }
+
+    async fn over(
+        dynamodb: String,
+        database: Option<Database>,
+        mode: FleetMode,
+        change: impl FnOnce(Builder) -> Builder,
+    ) -> Self {
         let wire = Wire::start(&dynamodb).await;
         let to_wire = config(&wire.url);
         let to_wire = client_config(&to_wire, aws_http::client(&to_wire.aws));
@@ -77,8 +109,9 @@ impl System {
             gateway::READ_TIMEOUT,
         ));
         let config = config(&dynamodb);
-        let client =
-            Client::from_conf(client_config(&config, aws_http::client(&config.aws)).build());
+        let client = client_config(&config, aws_http::client(&config.aws))
+            .timeout_config(TimeoutConfig::disabled());
+        let client = Client::from_conf(client.build());
         Self { api, dynamodb, wire, store, client, database }
     }
 
@@ -89,6 +122,13 @@ impl System {
 
     /// Ends the open rebuilds: passes of the reconciler that hand over, see, and end.
     pub async fn end_rebuild(&self) {
+        for _ in 0..3 {
+            self.pass().await.expect("a pass");
+        }
+    }
+
+    /// A pass of the reconciler over a fleet that rebuilds in no time.
+    pub async fn pass(&self) -> Result<Followed, Fault> {
         let fleet = Simulated { rebuild_time: Duration::ZERO };
         let clock = OffsetDateTime::now_utc;
         let timing = Timing::of_simulated(time::Duration::DAY);
@@ -99,9 +139,7 @@ impl System {
             timing,
             limits: Limits::default(),
         };
-        for _ in 0..3 {
-            reconciler.follow().await.expect("a pass");
-        }
+        reconciler.follow().await
     }
 
     /// Sends an API Gateway event to the function; returns the Lambda response.
@@ -144,9 +182,11 @@ pub fn service(store: &Store) -> Service {
     Service::new(store.clone(), FleetMode::Simulated)
 }
 
-/// Sends a request over HTTP.
+/// Sends a request over HTTP, and holds the answer to the published definition.
 pub async fn send(api: &str, ask: &Ask) -> Answer {
-    try_send(api, ask).await.expect("an answer")
+    let answer = try_send(api, ask).await.expect("an answer");
+    openapi::check(ask.method, &ask.path, &answer);
+    answer
 }
 
 /// Sends a request over HTTP; `None` if the connection breaks.
@@ -164,9 +204,7 @@ pub async fn try_send(api: &str, ask: &Ask) -> Option<Answer> {
     let headers =
         headers.map(|(name, value)| (name.to_string(), value.to_str().expect("ASCII").into()));
     let body = to_bytes(Body::new(body), usize::MAX).await.ok()?;
-    let answer = Answer { status: head.status.as_u16(), headers: headers.collect(), body };
-    openapi::check(ask.method, &ask.path, &answer);
-    Some(answer)
+    Some(Answer { status: head.status.as_u16(), headers: headers.collect(), body })
 }
 
 /// A request to the API.

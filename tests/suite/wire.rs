@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::future::ready;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -77,6 +78,7 @@ pub struct Wire {
     sent: Arc<Notify>,
     held: Arc<Mutex<Vec<Request>>>,
     random: Arc<Mutex<Option<TestRng>>>,
+    faults: Arc<AtomicUsize>,
     accepting: Arc<Mutex<Option<JoinHandle<()>>>>,
     upstream: Uri,
     client: Client<HttpConnector, Body>,
@@ -93,6 +95,7 @@ impl Wire {
             sent: Arc::default(),
             held: Arc::default(),
             random: Arc::default(),
+            faults: Arc::default(),
             accepting: Arc::default(),
             upstream: upstream.parse().expect("a URL"),
             client: Client::builder(TokioExecutor::new()).build_http(),
@@ -141,9 +144,9 @@ impl Wire {
         *self.random.lock().expect("no panic") = None;
     }
 
-    /// How many attempts are held.
-    pub fn held(&self) -> usize {
-        self.held.lock().expect("no panic").len()
+    /// How many attempts did not just get through.
+    pub fn faults(&self) -> usize {
+        self.faults.load(Ordering::Relaxed)
     }
 
     /// Lets the held attempts land. Their answers go nowhere.
@@ -186,6 +189,13 @@ impl Wire {
         next
     }
 
+    /// Whether the held attempts land now: for a random wire, every few hundred attempts, so that
+    /// what they were to change has moved on.
+    fn lets_held_land(&self) -> bool {
+        let mut random = self.random.lock().expect("no panic");
+        random.as_mut().is_some_and(|random| random.next_u32().is_multiple_of(256))
+    }
+
     /// Waits until the next request arrives; returns at once if one has arrived since the last wait.
     pub async fn next_request(&self) {
         self.sent.notified().await;
@@ -205,12 +215,14 @@ impl Wire {
         let mut request = Request::from_parts(head, Body::from(body));
         *request.uri_mut() = self.upstream.clone();
         let attempt = self.next();
+        if !matches!(attempt, Attempt::Through) {
+            self.faults.fetch_add(1, Ordering::Relaxed);
+        }
         if let Attempt::Held = attempt {
             self.held.lock().expect("no panic").push(request);
             return Err(Lost);
         }
-        let is_random = self.random.lock().expect("no panic").is_some();
-        if is_random && self.held() > 3 {
+        if self.lets_held_land() {
             self.land_held().await;
         }
         let land = async { self.client.request(request).await.expect("an answer").map(Body::new) };
