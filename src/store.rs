@@ -205,19 +205,15 @@ fn judge(target: &Target, item: Option<Item>, rebuild: &Rebuild) -> Result<Accep
     let parameters = rebuild.parameters();
     let replay = |rebuild_id, created_at, has_parameters| {
         if has_parameters {
-            // An earlier attempt of the same request is no earlier request.
+            // An earlier attempt of the same request, whose answer was lost, is no earlier request.
             Ok(Accepted { rebuild_id, created_at, is_replay: rebuild_id != rebuild.id })
         } else {
             Err(RebuildError::KeyReused)
         }
     };
-    match &workspace.rebuild {
-        // An earlier attempt landed, and its answer was lost.
-        Some(current) if current.id == rebuild.id => return Ok(Accepted::first(rebuild)),
-        Some(current) if current.idempotency_key == rebuild.idempotency_key => {
-            return replay(current.id, current.created_at, current.parameters() == parameters);
-        }
-        Some(_) | None => {}
+    let current = workspace.rebuild.as_ref();
+    if let Some(current) = current.filter(|it| it.idempotency_key == rebuild.idempotency_key) {
+        return replay(current.id, current.created_at, current.parameters() == parameters);
     }
     if let Some(ended) = workspace.keys.find(&rebuild.idempotency_key) {
         return replay(ended.id, ended.id.created_at(), ended.has(parameters));
