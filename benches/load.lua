@@ -40,7 +40,9 @@ end
 
 function done(summary, latency)
   local errors = summary.errors
+  errors = errors.connect + errors.read + errors.write + errors.timeout
+  if errors > 0 then io.stderr:write(errors, " connections failed\n") end
   print(string.format("| %.0f | %.2f | %.2f | %d |",
     summary.requests / summary.duration * 1e6, latency:percentile(50) / 1e3,
-    latency:percentile(99) / 1e3, errors.connect + errors.read + errors.write + errors.timeout))
+    latency:percentile(99) / 1e3, errors))
 end

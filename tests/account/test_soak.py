@@ -1,6 +1,6 @@
 """Requests to the API of the emulated account, one after another, as fast as it answers.
 
-A longer run: `SOAK_SECONDS=600` before the command, and `-s` to see its figures.
+A longer run: `SOAK_SECONDS=600`, with `PYTEST_ADDOPTS=-s` to see its figures.
 """
 
 import os
@@ -38,9 +38,10 @@ def test_each_of_many_requests_is_answered(stack):
             times.append(time.monotonic() - sent)
             assert status == wanted, body
         memory = memory or resident()
-    cuts = statistics.quantiles(times, n=100)
+    cuts, end = statistics.quantiles(times, n=100), resident()
     print(
         f"\nsoak: {len(times)} requests in {seconds:.0f} s, {len(times) / seconds:.0f}/s, "
         f"p50 {cuts[49] * 1000:.1f} ms, p99 {cuts[98] * 1000:.1f} ms, "
-        f"functions {memory:.1f} MiB at the begin, {resident():.1f} MiB at the end"
+        f"functions {memory:.1f} MiB at the start, {end:.1f} MiB at the end"
     )
+    assert end <= 1.5 * memory

@@ -109,7 +109,7 @@ async fn a_killed_run_loses_no_accepted_rebuild() {
                 load(local.api.clone(), name, random, accepted.clone(), one_more.clone())
             })
             .collect();
-        // Passes bring the rebuilds of the run before to their end meanwhile.
+        // Meanwhile, passes end the rebuilds of the run before.
         let last = 1 + random.next_u32() as usize % WORKSPACES.len();
         while accepted.load(Ordering::Relaxed) < last {
             one_more.notified().await;
@@ -145,7 +145,7 @@ async fn a_killed_run_loses_no_accepted_rebuild() {
     println!(
         "{crashes} crashes: {accepted} accepted, {unanswered} unanswered, {kept} rebuilds ended"
     );
-    // Each rebuild is one that a client knows of.
+    // Every rebuild in the tables was requested by a client.
     assert!(
         accepted + WORKSPACES.len() <= kept && kept <= accepted + unanswered + WORKSPACES.len()
     );

@@ -3,7 +3,8 @@
 //! which the requests, one after the other, get their answers from the contract.
 //!
 //! A longer run: `HISTORIES=1000 cargo test --locked histories -- --nocapture`. With
-//! `HISTORIES_DYNAMODB=http://127.0.0.1:<port>` it runs against the DynamoDB there, in new tables.
+//! `HISTORIES_DYNAMODB=http://127.0.0.1:<port>` it runs against the DynamoDB there, whose tables of the
+//! service it deletes and makes again.
 //! `HISTORIES_SEED` repeats what the clients of a failed run did, though not how they interleaved.
 
 mod check;
@@ -28,7 +29,7 @@ const AT_ONCE: usize = 4;
 const CLIENTS: usize = 5;
 const ACTIONS: usize = 10;
 
-/// The seed of one of the dice of a run.
+/// The seed of one of the random generators of a run.
 fn random(seed: u128, number: usize) -> [u8; 32] {
     let bytes = [seed.to_le_bytes(), (number as u128).to_le_bytes()].concat();
     bytes.try_into().expect("32")
@@ -37,7 +38,7 @@ fn random(seed: u128, number: usize) -> [u8; 32] {
 /// Runs passes until no rebuild is open.
 async fn end_all(system: &System) {
     for _ in 0..20 {
-        // One that a slow DynamoDB fails is repeated.
+        // The next pass repeats one that DynamoDB failed.
         let _ = system.pass().await;
         let items = system.scan("workspaces").await;
         if items.iter().all(|item| item.get("OpenRebuild").is_none()) {

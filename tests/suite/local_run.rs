@@ -93,7 +93,7 @@ impl Local {
         Self { process, greeting, log, events, api }
     }
 
-    /// Kills the process, as if the machine had lost its power.
+    /// Kills the process (SIGKILL).
     pub async fn kill(mut self) {
         self.process.kill().await.expect("killed");
     }

@@ -3,7 +3,7 @@
 //! nothing breaks or piles up, not how fast Lambda is.
 //!
 //! With a number of seconds as its argument, a soak: reads, refusals and repeats of accepted requests
-//! for that long, and the memory of the run at its begin and end. None of them adds an item, so the
+//! for that long, and the memory of the run at its start and end. None of them adds an item, so the
 //! memory must not grow.
 
 use std::error::Error;
@@ -68,9 +68,12 @@ async fn measure(local: &mut Child, benches: &Path) -> Result<(), Box<dyn Error>
         let begin = resident(local)?;
         let row = run("mixed", &api, benches, &seconds)?;
         let end = resident(local)?;
-        println!("| {seconds} s after 10 s | {head} MiB at the begin | at the end |");
+        println!("| {seconds} s after 10 s | {head} MiB at the start | at the end |");
         println!("|---|---|---|---|---|---|---|\n| soak {row} {begin:.1} | {end:.1} |");
         println!("\nThe first 10 s: {warm}");
+        if end > begin * 1.1 {
+            return Err("the memory grew by more than a tenth".into());
+        }
         return Ok(());
     }
     println!(

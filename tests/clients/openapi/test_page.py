@@ -54,6 +54,6 @@ def test_the_page_shows_each_operation_and_tries_one_out(local, browser):
     # The page is complete without the internet.
     asked = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
     assert asked and all(url.startswith((local.url, "data:")) for url in asked), asked
-    # A browser asks for an icon, which there is not.
+    # The browser also asks for an icon, which the local run does not have.
     problems = [entry for entry in browser.get_log("browser") if "favicon" not in entry["message"]]
     assert problems == []

@@ -1,6 +1,6 @@
 """Schemathesis sends what openapi.yaml allows, and what it does not, and checks the answers.
 
-A longer run: `SCHEMATHESIS_EXAMPLES=700` before the command. `-s` shows what Schemathesis prints.
+A longer run: `SCHEMATHESIS_EXAMPLES=1100`, with `PYTEST_ADDOPTS=-s` to see what Schemathesis prints.
 """
 
 import os

@@ -19,7 +19,7 @@ pub struct Span {
 /// `None` if its answer would be wrong; `hidden` are the states after a step that no client sees.
 ///
 /// # Errors
-/// There is none. The error has the operations of the longest begin of an order, one a bit.
+/// There is no order. The error has the operations of the longest beginning of one, one a bit.
 pub fn linearize<S: Clone + Eq + Hash>(
     spans: &[Span],
     first: S,

@@ -12,7 +12,7 @@ use crate::aws_cbor;
 use crate::lambda::event;
 use crate::system::{Answer, Ask, System};
 
-/// The formats in which a rebuild can be requested. Lambda delivers an event of API Gateway twice.
+/// The formats in which a rebuild can be requested. An event is sent again, as Lambda may deliver it.
 #[derive(Clone, Copy, PartialEq)]
 enum Face {
     Envelope,

@@ -159,7 +159,7 @@ impl History {
     /// rebuilds that the tables have.
     ///
     /// # Errors
-    /// There is none; the error shows the history.
+    /// There is no such order; the error shows the history.
     pub fn check(&self, made: &[String]) -> Result<(), String> {
         let was_made = |operation: &Operation| {
             operation.id.as_ref().is_some_and(|id| made.iter().any(|made| made == id))
