@@ -64,8 +64,8 @@ pub fn client(config: &AwsConfig) -> SharedHttpClient {
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Shorter than AWS's endpoints keep idle connections. A request that meets a connection just as
-/// the other side closes it has an unknown outcome; a new connection avoids that.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// the other side closes it takes another attempt, and its outcome may be unknown.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// hyper, as the connector of the SDK.
 #[derive(Debug)]
@@ -98,21 +98,6 @@ impl HttpConnector for Connector {
             HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
-    }
-}
-
-/// An HTTP client that sends nothing, for [`rehearse`](crate::http::rehearse).
-#[must_use]
-pub fn offline() -> SharedHttpClient {
-    http_client_fn(|_, _| SharedHttpConnector::new(Offline))
-}
-
-#[derive(Debug)]
-struct Offline;
-
-impl HttpConnector for Offline {
-    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::ready(Err(ConnectorError::user("offline".into())))
     }
 }
 

@@ -10,23 +10,19 @@ mod aws_json;
 mod call;
 mod cbor;
 mod envelope;
+mod event;
 mod failure;
 mod json;
 mod members;
 
 pub(crate) use self::envelope::RebuildData;
-use std::collections::HashMap;
+pub use self::event::Event;
 use std::convert::Infallible;
 use std::time::Instant;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
-use lambda_http::aws_lambda_events::query_map::QueryMap;
-use lambda_http::http::header::HOST;
-use lambda_http::http::{HeaderName, StatusCode};
+use lambda_http::http::StatusCode;
 use lambda_http::request::LambdaRequest;
-use lambda_http::{Adapter, Context, LambdaEvent, Request, Service as _, service_fn};
+use lambda_http::{Adapter, LambdaEvent, Request, Service as _, service_fn};
 use serde::Serialize;
 use tracing::{error, info};
 
@@ -37,81 +33,22 @@ use crate::rebuild::Accepted;
 use crate::service::Service;
 use crate::workspace::WorkspaceId;
 
-/// The client's protocol, as API Gateway saw it.
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// The longest query that is looked at, in bytes. API Gateway allows 10 KiB; a URL that `lambda_http`
-/// builds has at most 64 KiB, and the encoding of a byte up to three.
-const MAX_QUERY: usize = 16 * 1024;
-
 /// Answers one API Gateway event, and logs one line about it. Every failure is an answer.
 ///
 /// `lambda_http::run` parses each event twice, to find out which service sent it. This function
-/// takes the parsed event of a REST API and uses `lambda_http`'s conversions only.
+/// takes the event of a REST API and uses `lambda_http`'s conversions only.
 ///
 /// # Errors
 /// None.
 pub async fn invoke(
     service: &Service,
-    event: LambdaEvent<ApiGatewayProxyRequest>,
+    event: LambdaEvent<Event>,
 ) -> Result<impl Serialize + use<>, Infallible> {
     let LambdaEvent { payload, context } = event;
-    let request = LambdaRequest::ApiGatewayV1(tolerable(payload));
+    let request = LambdaRequest::ApiGatewayV1(payload.into());
     let event = LambdaEvent::new(request, context);
     let handler = service_fn(async |request| Ok(handle(service, request).await));
     Adapter::from(handler).call(event).await
-}
-
-/// The event without what `lambda_http` panics at.
-fn tolerable(mut event: ApiGatewayProxyRequest) -> ApiGatewayProxyRequest {
-    // It builds a URL from these. Nothing here uses them.
-    for name in [&HOST, &X_FORWARDED_PROTO] {
-        event.headers.remove(name);
-        event.multi_value_headers.remove(name);
-    }
-    event.path = None;
-    event.request_context.domain_name = None;
-    event.request_context.stage = None;
-    event.query_string_parameters = with_values(event.query_string_parameters);
-    event.multi_value_query_string_parameters =
-        with_values(event.multi_value_query_string_parameters);
-    // A body that is not in base64, although the event says so, is text.
-    let is_base64 = |body: &str| BASE64.decode(body).is_ok();
-    event.is_base64_encoded &= event.body.as_deref().is_some_and(is_base64);
-    event
-}
-
-/// The query, with an empty value for a parameter that has none: to leave it out could widen a listing.
-fn with_values(query: QueryMap) -> QueryMap {
-    if query.is_empty() {
-        return query;
-    }
-    // Its own iterator panics at a parameter without a value.
-    let values = serde_json::to_value(&query).and_then(serde_json::from_value);
-    let mut values: HashMap<String, Vec<String>> = values.unwrap_or_default();
-    for values in values.values_mut().filter(|values| values.is_empty()) {
-        values.push(String::new());
-    }
-    let length_of = |(name, values): (&String, &Vec<String>)| -> usize {
-        values.iter().map(|value| name.len() + value.len()).sum()
-    };
-    if values.iter().map(length_of).sum::<usize>() > MAX_QUERY {
-        // A parameter that no listing knows, so that each refuses it.
-        values = HashMap::from([("too-long".to_owned(), vec![String::new()])]);
-    }
-    values.into()
-}
-
-/// Takes one request through the function without logging it, so that the first real request runs
-/// warm code: during init Lambda gives a full core, afterwards a share of one. The service must use
-/// [`offline`](crate::aws_http::offline), so that the rehearsal stops short of the network.
-pub async fn rehearse(service: &Service) {
-    const EVENT: &str = include_str!("../events/accepted.json");
-    let _quiet = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
-    if let Ok(event) = serde_json::from_str(EVENT) {
-        let Ok(answer) = invoke(service, LambdaEvent::new(event, Context::default())).await;
-        let _ = serde_json::to_vec(&answer);
-    }
 }
 
 async fn handle(service: &Service, request: Request) -> Reply {

@@ -13,8 +13,9 @@ use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use rebuild_workspaces::http::Event;
+use serde_json::json;
 
 /// The request id of every event.
 pub const REQUEST_ID: &str = "d687ccba-4d3f-56a5-b553-95940a9ff319";
@@ -103,32 +104,39 @@ impl<'a> Request<'a> {
     }
 
     /// The event that API Gateway makes of it.
+    ///
+    /// # Panics
+    /// A header is not UTF-8.
     #[must_use]
-    pub fn event(&self) -> ApiGatewayProxyRequest {
-        let mut event = ApiGatewayProxyRequest::default();
-        event.path = Some(self.path.to_owned());
-        event.http_method = self.method.clone();
-        event.multi_value_headers = self.headers.clone();
-        let mut query = HashMap::<String, Vec<String>>::new();
+    pub fn event(&self) -> Event {
+        let mut headers = HashMap::<&str, Vec<&str>>::new();
+        for (name, value) in &self.headers {
+            let value = std::str::from_utf8(value.as_bytes()).expect("it was made of text");
+            headers.entry(name.as_str()).or_default().push(value);
+        }
+        let mut query = HashMap::<&str, Vec<&str>>::new();
         for (name, value) in &self.query {
-            query.entry((*name).to_owned()).or_default().push((*value).to_owned());
+            query.entry(name).or_default().push(value);
         }
-        event.multi_value_query_string_parameters = query.into();
-        if self.path != "/" {
-            let proxy = ("proxy".to_owned(), self.resource().to_owned());
-            event.path_parameters = HashMap::from([proxy]);
-        }
-        if !self.body.is_empty() {
-            let text = std::str::from_utf8(self.body).map(ToOwned::to_owned);
-            event.is_base64_encoded = text.is_err();
-            event.body = Some(text.unwrap_or_else(|_| STANDARD.encode(self.body)));
-        }
-        let context = &mut event.request_context;
-        context.path = Some(format!("/v1{}", self.path));
-        context.request_id = Some(REQUEST_ID.to_owned());
-        context.identity.source_ip = Some("198.51.100.7".to_owned());
-        let arn = "arn:aws:sts::123456789012:assumed-role/desk/ana.silva";
-        context.identity.user_arn = Some(arn.to_owned());
-        event
+        let proxy = (self.path != "/").then(|| self.resource());
+        let text = std::str::from_utf8(self.body);
+        let body = text.map_or_else(|_| STANDARD.encode(self.body), ToOwned::to_owned);
+        let event = json!({
+            "httpMethod": self.method.as_str(),
+            "multiValueHeaders": headers,
+            "multiValueQueryStringParameters": query,
+            "pathParameters": { "proxy": proxy },
+            "requestContext": {
+                "path": format!("/v1{}", self.path),
+                "requestId": REQUEST_ID,
+                "identity": {
+                    "sourceIp": "198.51.100.7",
+                    "userArn": "arn:aws:sts::123456789012:assumed-role/desk/ana.silva",
+                },
+            },
+            "body": if self.body.is_empty() { None } else { Some(body) },
+            "isBase64Encoded": text.is_err(),
+        });
+        serde_json::from_value(event).expect("an event")
     }
 }

@@ -5,11 +5,10 @@ use std::fmt::{self, Debug, Formatter};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
 use lambda_http::{Context, LambdaEvent};
 use rebuild_workspaces::announce::Announcer;
 use rebuild_workspaces::config::{AnnounceConfig, Config};
-use rebuild_workspaces::http::invoke;
+use rebuild_workspaces::http::{Event, invoke};
 use rebuild_workspaces::rebuild::FleetMode;
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::{Store, client_config};
@@ -88,7 +87,7 @@ impl System {
     ///
     /// # Panics
     /// The function breaks its contract.
-    pub fn invoke(&self, event: ApiGatewayProxyRequest) -> (Answer, Vec<Seen>) {
+    pub fn invoke(&self, event: Event) -> (Answer, Vec<Seen>) {
         let invoked = invoke(&self.service, LambdaEvent::new(event, Context::default()));
         let Ok(response) = self.runtime.block_on(invoked);
         let response = serde_json::to_value(response).expect("JSON");

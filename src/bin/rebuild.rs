@@ -2,7 +2,7 @@
 
 use lambda_runtime::{Error, service_fn};
 use rebuild_workspaces::config::Config;
-use rebuild_workspaces::http::{invoke, rehearse};
+use rebuild_workspaces::http::invoke;
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::Store;
 use rebuild_workspaces::{aws_http, telemetry};
@@ -14,8 +14,6 @@ async fn main() -> Result<(), Error> {
         Config::from_env().inspect_err(|error| tracing::error!(%error, "the start failed"))?;
     let store = Store::connect(&config, aws_http::client(&config.aws));
     store.warm_up().await;
-    let offline = Store::connect(&config, aws_http::offline());
-    rehearse(&Service::new(offline, config.fleet_mode)).await;
     let service = &Service::new(store, config.fleet_mode);
     lambda_runtime::run(service_fn(move |event| invoke(service, event))).await
 }

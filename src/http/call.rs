@@ -10,6 +10,7 @@ use lambda_http::{Body, IntoResponse, Request, RequestExt, Response};
 use serde::Serialize;
 
 use super::LogLine;
+use super::event::HEADERS;
 use super::failure::{Code, Failure};
 use crate::error::InvalidFormat;
 use crate::service::{Caller, Service};
@@ -35,8 +36,9 @@ impl<'a> Call<'a> {
         Self { service, log_line: LogLine::default(), request, context }
     }
 
-    /// The last value of a header. Invalid unless it is visible ASCII.
+    /// The last value of one of [`HEADERS`]. Invalid unless it is visible ASCII.
     pub(super) fn header(&self, name: &str) -> Option<Result<&'a str, InvalidFormat>> {
+        debug_assert!(HEADERS.contains(&name), "the event has {name}");
         let value = self.request.headers().get_all(name).iter().next_back()?;
         Some(value.to_str().map_err(|_| InvalidFormat("must be visible ASCII".to_owned())))
     }

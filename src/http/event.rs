@@ -1,0 +1,195 @@
+//! The event of a REST API: what this function reads of it. The rest is skipped, because decoding it
+//! would take a tenth of a request's time, and because `lambda_http` panics at some of it.
+
+use std::collections::HashMap;
+use std::fmt::{self, Formatter};
+use std::marker::PhantomData;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
+use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_with::{DefaultOnNull, DisplayFromStr, OneOrMany, serde_as};
+
+/// The headers that are read.
+pub(super) const HEADERS: [&str; 7] = [
+    "amz-sdk-invocation-id",
+    "aws-sdk-invocation-id",
+    "content-type",
+    "idempotency-key",
+    "smithy-protocol",
+    "x-amz-target",
+    "x-amzn-target",
+];
+
+/// The longest query that is looked at, in bytes. API Gateway allows 10 KiB; a URL that `lambda_http`
+/// builds has at most 64 KiB, and the encoding of a byte up to three.
+const MAX_QUERY: usize = 16 * 1024;
+
+/// An event of a REST API in API Gateway (payload format 1.0):
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html>.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Box<RawValue>")]
+pub struct Event(Fields);
+
+/// The Lambda runtime notes the path of each member that it decodes, for its message if one is wrong. That
+/// doubles the work, so it gets the event as one value.
+impl TryFrom<Box<RawValue>> for Event {
+    type Error = serde_json::Error;
+
+    fn try_from(json: Box<RawValue>) -> serde_json::Result<Self> {
+        serde_json::from_str(json.get()).map(Self)
+    }
+}
+
+#[serde_as]
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields {
+    #[serde_as(as = "DisplayFromStr")]
+    http_method: Method,
+    /// The last value of each header.
+    #[serde(default, deserialize_with = "headers::<_, Option<String>>")]
+    headers: HeaderMap,
+    #[serde(default, deserialize_with = "headers::<_, Vec<String>>")]
+    multi_value_headers: HeaderMap,
+    #[serde(default)]
+    #[serde_as(as = "DefaultOnNull<HashMap<_, OneOrMany<_>>>")]
+    query_string_parameters: Query,
+    #[serde(default)]
+    #[serde_as(as = "DefaultOnNull<HashMap<_, OneOrMany<_>>>")]
+    multi_value_query_string_parameters: Query,
+    path_parameters: Option<PathParameters>,
+    request_context: Context,
+    body: Option<String>,
+    is_base64_encoded: Option<bool>,
+}
+
+type Query = HashMap<String, Vec<String>>;
+
+#[derive(Debug, Deserialize)]
+struct PathParameters {
+    proxy: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Context {
+    #[serde(default)]
+    identity: Identity,
+    path: Option<String>,
+    request_id: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Identity {
+    source_ip: Option<String>,
+    user_arn: Option<String>,
+}
+
+impl From<Event> for ApiGatewayProxyRequest {
+    fn from(Event(event): Event) -> Self {
+        let mut request = Self::default();
+        request.http_method = event.http_method;
+        request.headers = event.headers;
+        request.multi_value_headers = event.multi_value_headers;
+        request.query_string_parameters = with_values(event.query_string_parameters).into();
+        request.multi_value_query_string_parameters =
+            with_values(event.multi_value_query_string_parameters).into();
+        let proxy = event.path_parameters.and_then(|parameters| parameters.proxy);
+        request.path_parameters =
+            proxy.map(|path| ("proxy".to_owned(), path)).into_iter().collect();
+        let Context { identity, path, request_id } = event.request_context;
+        request.request_context.identity.source_ip = identity.source_ip;
+        request.request_context.identity.user_arn = identity.user_arn;
+        request.request_context.path = path;
+        request.request_context.request_id = request_id;
+        // A body that is not in base64, although the event says so, is text.
+        let is_base64 = |body: &str| BASE64.decode(body).is_ok();
+        request.is_base64_encoded =
+            event.is_base64_encoded == Some(true) && event.body.as_deref().is_some_and(is_base64);
+        request.body = event.body;
+        request
+    }
+}
+
+/// The query, with an empty value for a parameter that has none: to leave it out could widen a listing.
+fn with_values(mut query: Query) -> Query {
+    for values in query.values_mut().filter(|values| values.is_empty()) {
+        values.push(String::new());
+    }
+    let length_of = |(name, values): (&String, &Vec<String>)| -> usize {
+        values.iter().map(|value| name.len() + value.len()).sum()
+    };
+    if query.iter().map(length_of).sum::<usize>() > MAX_QUERY {
+        // A parameter that no listing knows, so that each refuses it.
+        query = HashMap::from([("too-long".to_owned(), vec![String::new()])]);
+    }
+    query
+}
+
+/// Those headers of a map that are read; a `V` is the values of one.
+fn headers<'de, D, V>(map: D) -> Result<HeaderMap, D::Error>
+where
+    D: Deserializer<'de>,
+    V: Deserialize<'de> + IntoIterator<Item = String>,
+{
+    struct Headers<V>(PhantomData<V>);
+
+    impl<'de, V: Deserialize<'de> + IntoIterator<Item = String>> Visitor<'de> for Headers<V> {
+        type Value = HeaderMap;
+
+        fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+            f.write_str("headers")
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<HeaderMap, E> {
+            Ok(HeaderMap::new())
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HeaderMap, A::Error> {
+            let mut headers = HeaderMap::new();
+            while let Some(name) = map.next_key()? {
+                let Name(Some(name)) = name else {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                };
+                for value in map.next_value::<V>()? {
+                    let value = HeaderValue::try_from(value).map_err(A::Error::custom)?;
+                    headers.append(HeaderName::from_static(name), value);
+                }
+            }
+            Ok(headers)
+        }
+    }
+
+    map.deserialize_any(Headers(PhantomData::<V>))
+}
+
+/// The name of a header, if it is read.
+struct Name(Option<&'static str>);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(name: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Name;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a header")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Name, E> {
+                let read = HEADERS.into_iter().find(|read| name.eq_ignore_ascii_case(read));
+                Ok(Name(read))
+            }
+        }
+
+        name.deserialize_str(Text)
+    }
+}
