@@ -1,8 +1,10 @@
-//! What the benchmarks share: the event and the DynamoDB request of the compared programs, and
-//! WorkSpaces for the table.
+//! What the benchmarks share: how they build programs, the event and the DynamoDB request of the
+//! compared programs, and WorkSpaces for the table.
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::path::PathBuf;
+use std::process::Command;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
@@ -10,6 +12,34 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, PutRequest, ReturnValuesOnConditionCheckFailure, WriteRequest,
 };
 use rebuild_workspaces::store::{ACCEPT, ACCEPT_CONDITION};
+
+/// Builds with `cargo build --release` and these arguments.
+///
+/// # Errors
+/// It does not build.
+pub fn build(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--release"]).args(arguments);
+    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    for (name, _) in std::env::vars() {
+        // A build script that watches these, as ring's does, would see them change, and be run again.
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(name);
+        }
+    }
+    if !cargo.status()?.success() {
+        return Err(format!("cargo build {} failed", arguments.join(" ")).into());
+    }
+    Ok(())
+}
+
+/// The path of a program that [`build`] has built: beside this one.
+///
+/// # Errors
+/// The path of this one is not known.
+pub fn built(program: &str) -> std::io::Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name(program))
+}
 
 /// The UpdateItem that the function sends for `events/accepted.json`.
 pub fn update_item(client: &Client) -> UpdateItemFluentBuilder {

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use aws_sdk_dynamodb::Client;
-use benches::add_workspaces;
+use benches::{add_workspaces, build, built};
 use rebuild_workspaces::aws_http;
 use rebuild_workspaces::config::Config;
 use rebuild_workspaces::store::client_config;
@@ -25,15 +25,11 @@ const DURATION: &str = "10";
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let product = benches.parent().ok_or("benches/ has a parent")?;
     if Command::new("wrk").arg("-v").output().is_err() {
         return Err("this needs wrk (Debian: apt-get install wrk)".into());
     }
-    let build = ["build", "--release", "-p", "local"];
-    if !Command::new("cargo").args(build).current_dir(product).status()?.success() {
-        return Err("the local run does not build".into());
-    }
-    let mut local = Command::new(product.join("target/release/local"))
+    build(&["-p", "local"])?;
+    let mut local = Command::new(built("local")?)
         .args([
             "--port",
             "0",
