@@ -51,6 +51,49 @@ async fn remembered_keys_cost_little() {
     }
 }
 
+/// Write units of the whole life of a rebuild, of a WorkSpace with all that the fleet usually tells. An item
+/// of up to 2 KB takes 2, its entry in the index of open rebuilds 1, and 2 if it moves to another queue.
+#[tokio::test]
+async fn a_whole_life_has_a_known_cost() {
+    let units = Units::default();
+    let system = System::start_with(|client| client.interceptor(units.clone())).await;
+    let workspace = json!({
+        "WorkspaceId": "ws-available0001",
+        "State": "AVAILABLE",
+        "DirectoryId": DIRECTORY,
+        "UserName": "ana.silva",
+        "IpAddress": "10.20.30.40",
+        "BundleId": BUNDLE,
+        "SubnetId": "subnet-0123456789abcdef0",
+        "ComputerName": "WSAMZN-0123456",
+        "VolumeEncryptionKey": "arn:aws:kms:eu-central-1:123456789012:key/0b5f8b0e-5f0c-4c55-8d0c-6f3d7c3a9f21",
+        "UserVolumeEncryptionEnabled": true,
+        "RootVolumeEncryptionEnabled": true,
+        "WorkspaceProperties": {
+            "RunningMode": "AUTO_STOP",
+            "RunningModeAutoStopTimeoutInMinutes": 60,
+            "RootVolumeSizeGib": 80,
+            "UserVolumeSizeGib": 50,
+            "ComputeTypeName": "STANDARD",
+            "Protocols": ["WSP"],
+            "OperatingSystemName": "WINDOWS_SERVER_2022",
+        },
+    });
+    system.put("workspaces", workspace).await;
+    let path = "/workspaces/ws-available0001/rebuilds";
+    let ask = Ask::json("POST", path, &json!({ "Reason": "r".repeat(200) }))
+        .with("idempotency-key", "0b5f8b0e-5f0c-4c55-8d0c-6f3d7c3a9f21");
+    system.send(&ask).await.id();
+    system.end_rebuild().await;
+    let mut writes = std::mem::take(&mut *units.0.lock().expect("no panic"));
+    writes.retain(|(operation, _)| matches!(operation.as_str(), "UpdateItem" | "PutItem"));
+    let costs = [];
+    assert_eq!(
+        writes,
+        costs.map(|(operation, units): (&str, f64)| (operation.to_owned(), json!(units)))
+    );
+}
+
 /// The operation of a request to DynamoDB, and the units that it consumed.
 type Cost = (String, Value);
 
