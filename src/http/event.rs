@@ -153,8 +153,9 @@ where
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HeaderMap, A::Error> {
             let mut headers = HeaderMap::new();
-            while let Some(name) = map.next_key()? {
-                let Name(Some(name)) = name else {
+            while let Some(name) = map.next_key::<String>()? {
+                let mut read = HEADERS.into_iter();
+                let Some(name) = read.find(|read| name.eq_ignore_ascii_case(read)) else {
                     map.next_value::<IgnoredAny>()?;
                     continue;
                 };
@@ -168,28 +169,4 @@ where
     }
 
     map.deserialize_any(Headers(PhantomData::<V>))
-}
-
-/// The name of a header, if it is read.
-struct Name(Option<&'static str>);
-
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(name: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        impl Visitor<'_> for Text {
-            type Value = Name;
-
-            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a header")
-            }
-
-            fn visit_str<E: Error>(self, name: &str) -> Result<Name, E> {
-                let read = HEADERS.into_iter().find(|read| name.eq_ignore_ascii_case(read));
-                Ok(Name(read))
-            }
-        }
-
-        name.deserialize_str(Text)
-    }
 }
