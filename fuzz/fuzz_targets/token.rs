@@ -8,8 +8,10 @@ use lambda_http::http::{HeaderMap, Method};
 use libfuzzer_sys::fuzz_target;
 use rebuild_workspaces::token::{decode, encode};
 
+type Query = [(&'static str, &'static str)];
+
 /// Path and query of each listing, and its name in tokens.
-const LISTINGS: [(&str, &[(&str, &str)], &str); 6] = [
+const LISTINGS: [(&str, &Query, &str); 6] = [
     ("/workspaces", &[], "All"),
     (
         "/directories/d-906700a1b2/workspaces",

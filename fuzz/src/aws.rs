@@ -25,6 +25,7 @@ pub const REBUILD_ID: &str = "01941f29-7c00-7000-8000-000000000002";
 const REBUILDABLE: [&str; 5] = ["AVAILABLE", "ERROR", "UNHEALTHY", "STOPPED", "REBOOTING"];
 
 /// Whether an input has the secret itself: an answer may repeat that.
+#[must_use]
 pub fn has_secret(input: &[u8]) -> bool {
     input.windows(SECRET.len()).any(|part| part.eq_ignore_ascii_case(SECRET.as_bytes()))
 }
