@@ -149,6 +149,40 @@ async fn a_duplicated_event_gets_the_first_answer() {
     assert!(body.as_str().is_some_and(|body| body.contains("InvalidResourceState")), "{body}");
 }
 
+/// API Gateway passes names on as the client spells them. `headers` has the last value of each.
+#[tokio::test]
+async fn headers_are_read_whatever_their_case_and_field() {
+    let system = System::start().await;
+    let key = |name: &str| json!({ name: "ticket-4711" });
+    let keys =
+        |name: &str, values: Value| json!({ "X-Amz-Date": ["20250101T000000Z"], name: values });
+    let rows = [
+        (key("idempotency-key"), Value::Null),
+        (key("Idempotency-Key"), json!({})),
+        (key("IDEMPOTENCY-KEY"), keys("IDEMPOTENCY-KEY", json!(["another", "ticket-4711"]))),
+        (Value::Null, keys("idempotency-key", json!(["ticket-4711"]))),
+        (json!({}), keys("Idempotency-Key", json!(["another", "ticket-4711"]))),
+    ];
+    let mut ids = vec![];
+    for (headers, multi_value_headers) in rows {
+        let mut event = rebuild("ws-available0001", ENVELOPE);
+        event["headers"] = headers;
+        event["multiValueHeaders"] = multi_value_headers;
+        let response = system.invoke(&event).await;
+        assert_eq!(response["statusCode"], 202, "{event}: {response}");
+        ids.push(response["multiValueHeaders"]["location"].clone());
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "one key, one rebuild: {ids:?}");
+
+    for name in ["X-Amz-Target", "x-amz-target"] {
+        let mut event = rebuild("ws-stopped0001", ENVELOPE);
+        event["headers"] = json!({ name: AWS_JSON.1 });
+        let content_type = &system.invoke(&event).await["multiValueHeaders"]["content-type"];
+        assert_eq!(content_type, &json!(["application/x-amz-json-1.1"]), "{name}");
+    }
+}
+
 /// `lambda_http` panics on each of these before it calls any handler.
 #[tokio::test]
 async fn headers_that_are_no_part_of_a_url_are_ignored() {
