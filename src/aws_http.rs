@@ -64,8 +64,8 @@ pub fn client(config: &AwsConfig) -> SharedHttpClient {
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Shorter than AWS's endpoints keep idle connections. A request that meets a connection just as
-/// the other side closes it takes another attempt, and its outcome may be unknown.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+/// the other side closes it has an unknown outcome; a new connection avoids that.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// hyper, as the connector of the SDK.
 #[derive(Debug)]

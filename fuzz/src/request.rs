@@ -127,6 +127,7 @@ impl<'a> Request<'a> {
             "multiValueQueryStringParameters": query,
             "pathParameters": { "proxy": proxy },
             "requestContext": {
+                "httpMethod": self.method.as_str(),
                 "path": format!("/v1{}", self.path),
                 "requestId": REQUEST_ID,
                 "identity": {

@@ -1,9 +1,8 @@
 //! The event of a REST API: what this function reads of it. The rest is skipped, because decoding it
-//! would take a tenth of a request's time, and because `lambda_http` panics at some of it.
+//! takes time, and because `lambda_http` panics on some of it.
 
 use std::collections::HashMap;
 use std::fmt::{self, Formatter};
-use std::marker::PhantomData;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -12,7 +11,8 @@ use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use serde_with::{DefaultOnNull, DisplayFromStr, OneOrMany, serde_as};
+use serde_with::de::DeserializeAsWrap;
+use serde_with::{DefaultOnNull, DisplayFromStr, OneOrMany, Same, serde_as};
 
 /// The headers that are read.
 pub(super) const HEADERS: [&str; 7] = [
@@ -25,9 +25,9 @@ pub(super) const HEADERS: [&str; 7] = [
     "x-amzn-target",
 ];
 
-/// The longest query that is looked at, in bytes. API Gateway allows 10 KiB; a URL that `lambda_http`
-/// builds has at most 64 KiB, and the encoding of a byte up to three.
-const MAX_QUERY: usize = 16 * 1024;
+/// The longest query that is looked at, in bytes of the URL that `lambda_http` builds from it, which
+/// can have 64 KiB. API Gateway allows 10 KiB, and decodes it.
+const MAX_QUERY: usize = 60 * 1024;
 
 /// An event of a REST API in API Gateway (payload format 1.0):
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html>.
@@ -36,7 +36,7 @@ const MAX_QUERY: usize = 16 * 1024;
 pub struct Event(Fields);
 
 /// The Lambda runtime notes the path of each member that it decodes, for its message if one is wrong. That
-/// doubles the work, so it gets the event as one value.
+/// doubles the work, so this type takes raw JSON and decodes it itself.
 impl TryFrom<Box<RawValue>> for Event {
     type Error = serde_json::Error;
 
@@ -51,10 +51,10 @@ impl TryFrom<Box<RawValue>> for Event {
 struct Fields {
     #[serde_as(as = "DisplayFromStr")]
     http_method: Method,
-    /// The last value of each header.
-    #[serde(default, deserialize_with = "headers::<_, Option<String>>")]
+    /// API Gateway gives the last value of each header.
+    #[serde(default, deserialize_with = "headers")]
     headers: HeaderMap,
-    #[serde(default, deserialize_with = "headers::<_, Vec<String>>")]
+    #[serde(default, deserialize_with = "headers")]
     multi_value_headers: HeaderMap,
     #[serde(default)]
     #[serde_as(as = "DefaultOnNull<HashMap<_, OneOrMany<_>>>")]
@@ -78,6 +78,9 @@ struct PathParameters {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Context {
+    /// A load balancer's event has none. It is no event of an API, and its caller is not known.
+    #[serde(rename = "httpMethod")]
+    _http_method: IgnoredAny,
     #[serde(default)]
     identity: Identity,
     path: Option<String>,
@@ -103,7 +106,7 @@ impl From<Event> for ApiGatewayProxyRequest {
         let proxy = event.path_parameters.and_then(|parameters| parameters.proxy);
         request.path_parameters =
             proxy.map(|path| ("proxy".to_owned(), path)).into_iter().collect();
-        let Context { identity, path, request_id } = event.request_context;
+        let Context { identity, path, request_id, .. } = event.request_context;
         request.request_context.identity.source_ip = identity.source_ip;
         request.request_context.identity.user_arn = identity.user_arn;
         request.request_context.path = path;
@@ -122,8 +125,9 @@ fn with_values(mut query: Query) -> Query {
     for values in query.values_mut().filter(|values| values.is_empty()) {
         values.push(String::new());
     }
+    // The encoding of a byte has up to three, and `=` and `&` come on top.
     let length_of = |(name, values): (&String, &Vec<String>)| -> usize {
-        values.iter().map(|value| name.len() + value.len()).sum()
+        values.iter().map(|value| 3 * (name.len() + value.len()) + 2).sum()
     };
     if query.iter().map(length_of).sum::<usize>() > MAX_QUERY {
         // A parameter that no listing knows, so that each refuses it.
@@ -132,15 +136,11 @@ fn with_values(mut query: Query) -> Query {
     query
 }
 
-/// Those headers of a map that are read; a `V` is the values of one.
-fn headers<'de, D, V>(map: D) -> Result<HeaderMap, D::Error>
-where
-    D: Deserializer<'de>,
-    V: Deserialize<'de> + IntoIterator<Item = String>,
-{
-    struct Headers<V>(PhantomData<V>);
+/// Decodes a map of headers, and keeps those in [`HEADERS`].
+fn headers<'de, D: Deserializer<'de>>(map: D) -> Result<HeaderMap, D::Error> {
+    struct Headers;
 
-    impl<'de, V: Deserialize<'de> + IntoIterator<Item = String>> Visitor<'de> for Headers<V> {
+    impl<'de> Visitor<'de> for Headers {
         type Value = HeaderMap;
 
         fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -159,7 +159,8 @@ where
                     map.next_value::<IgnoredAny>()?;
                     continue;
                 };
-                for value in map.next_value::<V>()? {
+                let values: DeserializeAsWrap<Vec<String>, OneOrMany<Same>> = map.next_value()?;
+                for value in values.into_inner() {
                     let value = HeaderValue::try_from(value).map_err(A::Error::custom)?;
                     headers.append(HeaderName::from_static(name), value);
                 }
@@ -168,5 +169,5 @@ where
         }
     }
 
-    map.deserialize_any(Headers(PhantomData::<V>))
+    map.deserialize_any(Headers)
 }

@@ -1,6 +1,7 @@
 //! The function as Lambda calls it: the fields of the event, and the serialised response.
 
 use aws_smithy_types::base64;
+use rebuild_workspaces::http::Event;
 use serde_json::{Value, json};
 
 use crate::system::System;
@@ -161,6 +162,7 @@ async fn headers_are_read_whatever_their_case_and_field() {
         (key("Idempotency-Key"), json!({})),
         (key("IDEMPOTENCY-KEY"), keys("IDEMPOTENCY-KEY", json!(["another", "ticket-4711"]))),
         (Value::Null, keys("idempotency-key", json!(["ticket-4711"]))),
+        (json!({}), keys("idempotency-key", json!("ticket-4711"))),
         (json!({}), keys("Idempotency-Key", json!(["another", "ticket-4711"]))),
     ];
     let mut ids = vec![];
@@ -243,10 +245,32 @@ async fn a_query_parameter_without_a_value_has_an_empty_one() {
 #[tokio::test]
 async fn a_query_that_no_url_can_have_is_refused() {
     let system = System::start().await;
-    for query in [json!({ "limit": ["1".repeat(70_000)] }), json!({ "limit": vec!["1"; 10_000] })] {
+    for query in [
+        json!({ "limit": ["1".repeat(70_000)] }),
+        json!({ "limit": vec!["1"; 10_000] }),
+        json!({ "~": vec![""; 13_107] }),
+        json!({ "": vec![""; 32_767] }),
+    ] {
         let mut event = event("GET", "/workspaces", &[], b"");
         event["multiValueQueryStringParameters"] = query;
         assert_eq!(system.invoke(&event).await["statusCode"], 400);
+    }
+}
+
+/// Nobody has checked who sends them, so the function must not take them for requests.
+#[test]
+fn events_of_other_services_are_refused() {
+    let api = event("POST", "/", &[ENVELOPE], b"{}");
+    assert!(serde_json::from_value::<Event>(api.clone()).is_ok());
+    for context in [
+        json!({ "elb": { "targetGroupArn": "arn:aws:elasticloadbalancing:…" } }),
+        json!({ "http": { "method": "POST", "path": "/", "sourceIp": "198.51.100.7" } }),
+        json!({}),
+        Value::Null,
+    ] {
+        let mut other = api.clone();
+        other["requestContext"] = context;
+        assert!(serde_json::from_value::<Event>(other.clone()).is_err(), "{other}");
     }
 }
 
