@@ -87,11 +87,13 @@ async fn a_whole_life_has_a_known_cost() {
     system.end_rebuild().await;
     let mut writes = std::mem::take(&mut *units.0.lock().expect("no panic"));
     writes.retain(|(operation, _)| matches!(operation.as_str(), "UpdateItem" | "PutItem"));
-    let costs = [];
-    assert_eq!(
-        writes,
-        costs.map(|(operation, units): (&str, f64)| (operation.to_owned(), json!(units)))
-    );
+    let accept = ("UpdateItem", 3.0);
+    let [claim, start, see, end] = [4.0, 2.0, 4.0, 4.0].map(|units| ("UpdateItem", units));
+    let (record, release) = (("PutItem", 1.0), ("UpdateItem", 3.0));
+    let costs = [accept, claim, start, see, end, record, release];
+    assert_eq!(writes, costs.map(|(operation, units)| (operation.to_owned(), json!(units))));
+    let sum: f64 = costs.iter().map(|(_, units)| units).sum();
+    assert!((sum - 21.0).abs() < 0.1, "docs/operations.md says 21, not {sum}");
 }
 
 /// The operation of a request to DynamoDB, and the units that it consumed.
