@@ -19,7 +19,9 @@ def test_all_answers_are_as_documented(tmp_path):
         done = subprocess.run(
             [
                 "schemathesis", "--config-file", HERE / "schemathesis.toml", "run", ROOT / "openapi.yaml",
-                "--url", local.url, "--checks", "all", "--max-examples", examples, "--continue-on-failure",
+                "--url", local.url, "--max-examples", examples, "--continue-on-failure", "--checks", "all",
+                # Nothing is ever removed: DELETE cancels a rebuild or ends a protection, and the record stays.
+                "--exclude-checks", "use_after_free",
             ],
             cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
