@@ -257,7 +257,7 @@ async fn a_query_that_no_url_can_have_is_refused() {
     }
 }
 
-/// Nobody has checked who sends them, so the function must not take them for requests.
+/// They come from callers that IAM has not authenticated, so the function must not answer them.
 #[test]
 fn events_of_other_services_are_refused() {
     let api = event("POST", "/", &[ENVELOPE], b"{}");
