@@ -14,7 +14,7 @@ SCHEMA = json.loads((ROOT / "docs/rebuild-ended.schema.json").read_text())
 # What the schema leaves to later versions, this one must not have.
 SCHEMA["$defs"]["Rebuild"]["additionalProperties"] = False
 RULE = {"source": ["rebuild-workspaces"], "detail-type": ["WorkSpace Rebuild Ended"]}
-SOAK = 500
+REBUILDS = 500
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def end_one(stack, id="ws-nosnapshot0001"):
     return path
 
 
-def test_each_end_of_a_soak_is_announced(announced):
+def test_each_end_of_many_rebuilds_is_announced(announced):
     """Some are cancelled, some expire, some fail. The bus refuses, loses or fails every third call."""
     stack, queue = announced
-    ids = [f"ws-soak{number:06}" for number in range(SOAK)]
+    ids = [f"ws-ended{number:06}" for number in range(REBUILDS)]
     stack.put(ids)
 
     def ask(id):
@@ -75,7 +75,7 @@ def test_each_end_of_a_soak_is_announced(announced):
         paths += callers.map(ask, ids[50:])
         cancel = lambda path: stack.call(stack.operator, "DELETE", path)[0]
         assert set(callers.map(cancel, paths[50:150])) == {200}
-        stack.running.set_variables("ReconcileFunction", MAX_CONCURRENT_REBUILDS=str(SOAK))
+        stack.running.set_variables("ReconcileFunction", MAX_CONCURRENT_REBUILDS=str(REBUILDS))
         failed = 0
         while stack.call(stack.operator, "GET", "/rebuilds")[1]["data"]["rebuilds"]:
             assert stack.running.follow() is None

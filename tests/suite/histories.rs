@@ -21,7 +21,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use self::client::Shared;
+use self::client::Clients;
 use self::model::{History, Operation, Request, Said};
 use crate::system::System;
 
@@ -67,38 +67,38 @@ async fn run(system: System, first: usize, seed: u128) -> Vec<(History, Vec<Stri
         let state = if (first + number).is_multiple_of(8) { "SUSPENDED" } else { "AVAILABLE" };
         let item = json!({ "WorkspaceId": workspace_id, "State": state });
         system.put("workspaces", item).await;
-        all.push((Arc::new(Shared::new(&system, workspace_id)), state));
+        all.push((Arc::new(Clients::new(&system, workspace_id)), state));
     }
     system.wire.be_random(random(seed, usize::MAX));
-    let mut clients = JoinSet::new();
-    for (number, (shared, _)) in all.iter().enumerate() {
+    let mut tasks = JoinSet::new();
+    for (number, (clients, _)) in all.iter().enumerate() {
         for client in 0..CLIENTS {
-            let shared = shared.clone();
+            let clients = clients.clone();
             let random = random(seed, number * CLIENTS + client);
             let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &random);
-            clients.spawn(async move {
+            tasks.spawn(async move {
                 for _ in 0..ACTIONS {
-                    shared.act(client, &mut random).await;
+                    clients.act(client, &mut random).await;
                 }
             });
         }
     }
-    clients.join_all().await;
+    tasks.join_all().await;
     system.wire.be_reliable();
     system.wire.land_held().await;
     end_all(&system).await;
-    for (shared, _) in &all {
-        shared.repeat_and_read(CLIENTS).await;
+    for (clients, _) in &all {
+        clients.repeat_and_read(CLIENTS).await;
     }
     end_all(&system).await;
-    for (shared, _) in &all {
-        shared.read(CLIENTS).await;
+    for (clients, _) in &all {
+        clients.read(CLIENTS).await;
     }
     let made = made(&system).await;
     let mut histories = vec![];
-    for (shared, state) in all {
-        let workspace_id = shared.workspace_id.clone();
-        let mut operations = shared.take();
+    for (clients, state) in all {
+        let workspace_id = clients.workspace_id.clone();
+        let mut operations = clients.take();
         for Operation { id, .. } in &mut operations {
             // An AWS client is told no id, but the rebuild has the id of its request.
             if let Some(request) = id.as_ref().and_then(|id| id.strip_prefix("request ")) {
@@ -115,7 +115,7 @@ async fn run(system: System, first: usize, seed: u128) -> Vec<(History, Vec<Stri
 }
 
 /// What an operation counts as.
-fn word(operation: &Operation) -> &'static str {
+fn kind(operation: &Operation) -> &'static str {
     match (&operation.request, &operation.said) {
         (_, Said::Unknown) => "unknown outcomes",
         (_, Said::Refused(_)) => "refused",
@@ -154,7 +154,7 @@ async fn every_history_has_an_order_that_the_contract_allows() {
                 }
                 longest = longest.max(check.elapsed());
                 for operation in &history.operations {
-                    *counts.entry(word(operation)).or_default() += 1;
+                    *counts.entry(kind(operation)).or_default() += 1;
                 }
             }
         }

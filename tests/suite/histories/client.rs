@@ -24,7 +24,7 @@ enum Face {
 const REASONS: [Option<&str>; 3] = [None, Some("first"), Some("second")];
 
 /// A WorkSpace, and what its clients have learnt.
-pub struct Shared {
+pub struct Clients {
     pub system: System,
     pub workspace_id: String,
     clock: AtomicU64,
@@ -38,7 +38,7 @@ fn one_of<T: Copy>(random: &mut TestRng, choices: &[T]) -> T {
     choices[random.next_u32() as usize % choices.len()]
 }
 
-impl Shared {
+impl Clients {
     pub fn new(system: &System, workspace_id: String) -> Self {
         let path = format!("/workspaces/{workspace_id}/rebuilds");
         Self {
@@ -69,11 +69,11 @@ impl Shared {
                 // A pass that DynamoDB fails is part of it.
                 let _ = self.system.pass().await;
             }
-            (3..5, Some(id)) => self.about(client, Request::Cancel(id)).await,
-            (5, _) => self.about(client, Request::Protect(random.next_u32().to_string())).await,
-            (6..8, _) => self.about(client, Request::Unprotect).await,
-            (8..11, _) => self.about(client, Request::ReadWorkspace).await,
-            (11..14, Some(id)) => self.about(client, Request::ReadRebuild(id)).await,
+            (3..5, Some(id)) => self.ask(client, Request::Cancel(id)).await,
+            (5, _) => self.ask(client, Request::Protect(random.next_u32().to_string())).await,
+            (6..8, _) => self.ask(client, Request::Unprotect).await,
+            (8..11, _) => self.ask(client, Request::ReadWorkspace).await,
+            (11..14, Some(id)) => self.ask(client, Request::ReadRebuild(id)).await,
             _ => {
                 let face = one_of(random, &[Face::Envelope, Face::AwsJson, Face::AwsCbor]);
                 let own = format!("own-{}", random.next_u64());
@@ -93,7 +93,7 @@ impl Shared {
 
     /// Repeats the requests with shared keys, and reads everything.
     pub async fn repeat_and_read(&self, client: usize) {
-        self.about(client, Request::Unprotect).await;
+        self.ask(client, Request::Unprotect).await;
         for (face, key) in [
             (Face::Envelope, "a"),
             (Face::Envelope, "b"),
@@ -108,11 +108,11 @@ impl Shared {
     }
 
     pub async fn read(&self, client: usize) {
-        self.about(client, Request::ReadWorkspace).await;
-        self.about(client, Request::ReadHistory).await;
+        self.ask(client, Request::ReadWorkspace).await;
+        self.ask(client, Request::ReadHistory).await;
     }
 
-    async fn about(&self, client: usize, request: Request) {
+    async fn ask(&self, client: usize, request: Request) {
         let workspace = format!("/workspaces/{}", self.workspace_id);
         let protection = format!("{workspace}/protection");
         let ask = match &request {
@@ -236,8 +236,11 @@ fn said(answer: &Answer) -> Option<Said> {
         (&body["__type"], &body["message"])
     };
     let message = message.as_str().unwrap_or_default();
-    let state =
-        if message.contains("is being recorded") { Refusal::NotReleased } else { Refusal::State };
+    let state = if message.contains("is being recorded") {
+        Refusal::NotReleased
+    } else {
+        Refusal::InvalidState
+    };
     Some(match (answer.status, code.as_str().unwrap_or_default()) {
         (503, _)
         | (400, "ThrottlingException" | "com.amazonaws.workspaces#ThrottlingException") => {

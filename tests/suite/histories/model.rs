@@ -52,7 +52,7 @@ impl Display for Said {
 pub enum Refusal {
     Protected,
     /// The state does not allow it, or a rebuild is open.
-    State,
+    InvalidState,
     NotReleased,
     KeyReused,
     NotCancellable,
@@ -293,7 +293,7 @@ impl History {
             (Said::Refused(Refusal::KeyReused), Some((_, its_reason))) => its_reason != reason,
             (Said::Refused(refusal), None) => match refusal {
                 Refusal::Protected => state.protection.is_some(),
-                Refusal::State => {
+                Refusal::InvalidState => {
                     !self.allows_rebuilds() || latest.is_some_and(Stage::is_under_way)
                 }
                 Refusal::NotReleased => matches!(latest, Some(Stage::Ended(_))),

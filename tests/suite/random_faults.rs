@@ -1,6 +1,6 @@
 //! Many requests to the running program, with random faults between it and DynamoDB: every answer
 //! must be true, and every history complete. A longer run:
-//! `SOAK_POSTS=10000 cargo test soak -- --nocapture`.
+//! `FAULTY_REQUESTS=10000 cargo test every_answer_is_true -- --nocapture`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -27,7 +27,7 @@ fn workspace_id(number: usize) -> String {
     match number {
         0 => "ws-suspended0001".to_owned(),
         1 => "ws-nosuchone0001".to_owned(),
-        _ => format!("ws-soak{number:06}"),
+        _ => format!("ws-fault{number:06}"),
     }
 }
 
@@ -162,7 +162,8 @@ fn check(posted: &Posted, made: &BTreeSet<String>, counts: &mut BTreeMap<&str, u
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_is_true_under_random_faults() {
-    let posts = std::env::var("SOAK_POSTS").map_or(600, |posts| posts.parse().expect("a number"));
+    let requests = std::env::var("FAULTY_REQUESTS")
+        .map_or(600, |requests| requests.parse().expect("a number"));
     let system = System::start().await;
     for number in 2..WORKSPACES {
         let item = json!({ "WorkspaceId": workspace_id(number), "State": "AVAILABLE" });
@@ -180,8 +181,8 @@ async fn every_answer_is_true_under_random_faults() {
                 let seed = [u8::try_from(client).expect("few"); 32];
                 let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
                 let mut posted = vec![];
-                for number in 0..posts / CLIENTS {
-                    let name = format!("soak-{client}-{number}");
+                for number in 0..requests / CLIENTS {
+                    let name = format!("ticket-{client}-{number}");
                     posted.push(post(&api, &name, &mut random).await);
                 }
                 posted
@@ -202,7 +203,7 @@ async fn every_answer_is_true_under_random_faults() {
         check(posted, &made.map(|(id, _)| id.clone()).collect(), &mut counts);
     }
     let count: usize = all.values().map(BTreeMap::len).sum();
-    println!("soak: {} requests, {count} rebuilds, answers: {counts:?}", posted.len());
+    println!("{} requests, {count} rebuilds, answers: {counts:?}", posted.len());
     for (workspace_id, rebuilds) in &all {
         assert!(rebuilds.values().all(|rebuild| rebuild["EndedAt"].is_string()), "{rebuilds:?}");
         let newest_first: Vec<_> = rebuilds.keys().rev().cloned().collect();

@@ -1,5 +1,5 @@
 //! Many rebuilds with a hostile fleet and random faults, against what really happened. A longer run:
-//! `SOAK_REBUILDS=20000 cargo test hostile -- --nocapture`.
+//! `HOSTILE_REBUILDS=20000 cargo test hostile -- --nocapture`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -144,8 +144,8 @@ fn running(world: &World) -> usize {
 
 #[tokio::test]
 async fn a_hostile_fleet_makes_no_record_false() {
-    let rebuilds =
-        std::env::var("SOAK_REBUILDS").map_or(2000, |rebuilds| rebuilds.parse().expect("a number"));
+    let rebuilds = std::env::var("HOSTILE_REBUILDS")
+        .map_or(2000, |rebuilds| rebuilds.parse().expect("a number"));
     let mut chance = Chance::unseen();
     let world = World::new();
     world.traffic(|traffic| {
@@ -224,7 +224,7 @@ async fn a_hostile_fleet_makes_no_record_false() {
         }
     }
     println!(
-        "soak: {accepted} rebuilds, {passes} passes, {faults} calls that failed, \
+        "{accepted} rebuilds, {passes} passes, {faults} calls that failed, \
          {wrong_answers} wrong answers about a WorkSpace, at most {most_running} at once, \
          ends: {ends:?}"
     );
