@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use clap::Parser;
 use local::stream::Stream;
 use local::{dynamodb, eventbridge, gateway};
@@ -19,7 +20,7 @@ use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::rebuild::FleetMode;
 use rebuild_workspaces::reconcile::{Limits, Reconciler, Timing};
 use rebuild_workspaces::service::Service;
-use rebuild_workspaces::store::Store;
+use rebuild_workspaces::store::{Store, client_config};
 use rebuild_workspaces::{aws_http, telemetry};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -102,7 +103,13 @@ async fn run(options: Options) -> Result<(), Error> {
     fleet.limits.max_concurrent = options.max_concurrent;
     let limits = fleet.limits;
     let http = aws_http::client(&config.aws);
-    let store = Store::connect(&config, http.clone());
+    let mut client = client_config(&config, http.clone());
+    if options.dynamodb_endpoint.is_none() {
+        // A busy machine or a slow disk delays the embedded one, and it answers in the end.
+        client = client.timeout_config(TimeoutConfig::disabled());
+    }
+    let (workspaces, rebuilds) = (&config.workspaces_table, &config.rebuilds_table);
+    let store = Store::new(client, workspaces.clone(), rebuilds.clone());
     match config.fleet_mode {
         FleetMode::Simulated => {
             let timing = Timing::of_simulated(fleet.deadline);
