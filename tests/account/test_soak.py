@@ -18,7 +18,7 @@ def resident(name):
     page = os.sysconf("SC_PAGE_SIZE") / 2**20
     used = {}
     for process in pathlib.Path("/proc").glob("[0-9]*"):
-        # Others come and go, and belong to others.
+        # It may end while it is looked at, or belong to someone else.
         with contextlib.suppress(OSError):
             if variable in (process / "environ").read_bytes().split(b"\0"):
                 used[process.name] = int((process / "statm").read_text().split()[1]) * page
