@@ -25,6 +25,14 @@ def resident(name):
     return used
 
 
+def untraced(stack, function):
+    """Lets the API call the function without trace ids. The Lambda runtime crate puts each into the
+    environment, where the C library keeps it for ever: 150 bytes that would hide what we keep ourselves."""
+    client = stack.running.client("lambda")
+    client.update_function_configuration(FunctionName=function, TracingConfig={"Mode": "PassThrough"})
+    client.update_alias(FunctionName=function, Name="live", FunctionVersion="$LATEST")
+
+
 def test_each_of_many_requests_is_answered(stack):
     seconds = float(os.environ.get("SOAK_SECONDS", "1"))
     rebuild = ("POST", f"/workspaces/{ID}/rebuilds", None)
@@ -35,20 +43,23 @@ def test_each_of_many_requests_is_answered(stack):
         (202, rebuild, {"idempotency-key": "soak"}),
     ]
     function = stack.running.outputs["RebuildFunction"]
-    times, begin, first = [], time.monotonic(), {}
+    untraced(stack, function)
+    # Those of an earlier stack may still be there.
+    others, first = resident(function), {}
+    times, begin = [], time.monotonic()
     while time.monotonic() - begin < seconds:
         for wanted, request, headers in asked:
             sent = time.monotonic()
             status, body = stack.call(stack.operator, *request, **headers)
             times.append(time.monotonic() - sent)
             assert status == wanted, body
-        first = first or resident(function)
+        if not first and time.monotonic() - begin >= seconds / 10:
+            first = resident(function)
     cuts, last = statistics.quantiles(times, n=100), resident(function)
-    # The busy one, if the function of an earlier stack is still there.
-    process = max(first.keys() & last.keys(), key=last.get)
+    [process] = first.keys() - others.keys()
     print(
         f"\nsoak: {len(times)} requests in {seconds:.0f} s, {len(times) / seconds:.0f}/s, "
         f"p50 {cuts[49] * 1000:.1f} ms, p99 {cuts[98] * 1000:.1f} ms, "
-        f"the function {first[process]:.1f} MiB at the start, {last[process]:.1f} MiB at the end"
+        f"the function {first[process]:.1f} MiB after a tenth of the time, {last[process]:.1f} MiB at the end"
     )
-    assert last[process] <= 1.5 * first[process]
+    assert last[process] <= 1.05 * first[process], "the memory grew by more than a twentieth"
