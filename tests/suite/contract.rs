@@ -643,7 +643,6 @@ async fn the_history_is_paged_newest_first() {
     let path = format!("/workspaces/{id}/rebuilds");
     let empty = system.send(&Ask::get(&path)).await;
     assert_eq!(empty.data(), json!({ "rebuilds": [] }));
-    system.wire.operations();
 
     let open = system.send(&Ask::rebuild(id)).await.id();
     let only = system.send(&Ask::get(&format!("{path}?limit=1"))).await;
