@@ -1,6 +1,7 @@
 //! The local run as a new user sees it: a separate process and its output.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -19,12 +20,14 @@ use crate::system::{Answer, Ask, System, listen, send, service};
 /// program. Naming the tests too gives the dependencies the same features, so cargo reuses them.
 fn program() -> Command {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let test = std::env::current_exe().expect("a path");
+        let target = test.parent().and_then(Path::parent).expect("target/<profile>/deps");
+        let profile = target.file_name().and_then(OsStr::to_str).expect("a profile");
+        let profile = if profile == "debug" { "dev" } else { profile };
         let mut cargo = std::process::Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--locked", "--bin", "local", "--test", "suite"]);
+        cargo.args(["build", "--quiet", "--locked", "--profile", profile]);
         cargo.args(["--package", "local", "--package", "rebuild-workspaces"]);
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
+        cargo.args(["--bin", "local", "--test", "suite"]);
         // A build script that watches these, as ring's does, would see them change, and be run again.
         for (name, _) in std::env::vars() {
             if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
@@ -33,8 +36,6 @@ fn program() -> Command {
         }
         let status = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo");
         assert!(status.success(), "the local run does not build");
-        let test = std::env::current_exe().expect("a path");
-        let target = test.parent().and_then(|deps| deps.parent()).expect("target/<profile>/deps");
         target.join("local")
     });
     let mut command = Command::new(&*BUILT);
