@@ -128,7 +128,7 @@ mod tests {
     const BAD_BREAKS: &str = "ff, 81 ff, 82 00 ff, a1 ff, a1 ff 00, a1 00 ff, a2 00 00 ff, 9f 81 ff, 9f 82 9f 81 9f 9f \
         ff ff ff ff, bf 00 ff, bf 00 00 00 ff, 1f, 3f, df";
     /// Well-formed values.
-    const WELL_FORMED: &str = "00, 1b ff ff ff ff ff ff ff ff, f6, f7, f0, f8 ff, f9 7e 00, 40, 5f ff, 7f 60 ff, 80, 9f \
+    const WELL_FORMED: &str = "00, 1b ff ff ff ff ff ff ff ff, f6, f7, f0, f8 20, f8 ff, f9 7e 00, 40, 5f ff, 7f 60 ff, 80, 9f \
         ff, bf 00 00 ff, c1 1a 51 4b 67 b0, 9f 82 9f 81 9f 9f ff ff ff 00 ff";
 
     fn bytes(hex: &str) -> Vec<u8> {
@@ -150,6 +150,8 @@ mod tests {
         for hex in WELL_FORMED.split(", ") {
             assert!(is_well_formed(hex), "{hex}");
         }
+        let long = [vec![0x59, 1, 0], vec![0; 256]].concat();
+        assert!(skip(&long, DEPTH).is_some_and(<[u8]>::is_empty));
     }
 
     #[test]
