@@ -1,8 +1,9 @@
 //! What can go wrong, free of HTTP.
 //!
 //! Each operation has its own error: what it can refuse, and a [`Fault`]. The `Display` text of an
-//! error is for the client. It is a fixed text with at most a WorkSpace's id in it. The cause of a
-//! fault is for whoever runs the service; it goes to the log only (see [`chain`]).
+//! error is for the client: a fixed text with at most the id and the state of a WorkSpace or the
+//! status of a rebuild in it. The cause of a fault is for whoever runs the service; it goes to the log
+//! only (see [`chain`]).
 
 use crate::rebuild::{RebuildId, Status};
 use crate::workspace::{State, WorkspaceId};
@@ -16,7 +17,8 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 #[error("{0}")]
 pub struct InvalidFormat(pub String);
 
-/// A failure of the service that any operation can meet. The request changed nothing. (Writes of the
+/// A failure of the service that any operation can meet. The request changed nothing, except that a
+/// write may have landed on a broken item, which is then [`Fault::Internal`]. (Writes of the
 /// reconciler return it too, and there it means that the outcome is not known.)
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
@@ -71,7 +73,7 @@ pub enum RebuildError {
         /// What the last attempt showed.
         source: Cause,
     },
-    /// Nothing was changed.
+    /// See [`Fault`].
     #[error(transparent)]
     Fault(#[from] Fault),
 }
@@ -91,7 +93,7 @@ pub enum CancelError {
     /// An attempt may have cancelled it, or may still do so.
     #[error("it is not known whether the rebuild was cancelled; repeat the request")]
     OutcomeUnknown(#[source] Cause),
-    /// Nothing was changed.
+    /// See [`Fault`].
     #[error(transparent)]
     Fault(#[from] Fault),
 }
@@ -105,7 +107,7 @@ pub enum ProtectionError {
     /// An attempt may have had its effect, or may still have it.
     #[error("it is not known whether the protection was changed; repeat the request")]
     OutcomeUnknown(#[source] Cause),
-    /// Nothing was changed.
+    /// See [`Fault`].
     #[error(transparent)]
     Fault(#[from] Fault),
 }

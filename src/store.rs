@@ -126,17 +126,17 @@ impl Store {
             .expression_attribute_names("#Keys", "Keys")
             .expression_attribute_names("#Key", rebuild.idempotency_key.hash());
         let (written, is_ambiguous) = write_noting_ambiguity(request).await;
-        let refused = match written {
-            Ok(Written::Made(_)) => return Ok(Accepted::first(rebuild)),
+        let accepted = match written {
+            Ok(Written::Made(_)) => Ok(Accepted::first(rebuild)),
             Ok(Written::Refused(item)) => judge(target, item, rebuild),
             Err(fault) => Err(fault.into()),
         };
         // An earlier attempt may still land, whatever this one met.
-        refused.map_err(|refusal| {
+        accepted.map_err(|error| {
             if is_ambiguous {
-                RebuildError::OutcomeUnknown { rebuild_id: rebuild.id, source: refusal.into() }
+                RebuildError::OutcomeUnknown { rebuild_id: rebuild.id, source: error.into() }
             } else {
-                refusal
+                error
             }
         })
     }

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::ReturnValue;
 
 use super::Store;
 use super::fault::{Written, write_noting_ambiguity};
-use super::item::{string, to_workspace};
+use super::item::{Item, string, to_workspace};
 use super::queue::Queue;
 use super::within;
 use crate::error::{CancelError, Fault};
@@ -29,7 +29,7 @@ impl Store {
     /// rebuild, also if it was cancelled before.
     ///
     /// # Errors
-    /// See [`CancelError`]. Only `OutcomeUnknown` may have changed something.
+    /// See [`CancelError`]. After `OutcomeUnknown`, something may have changed.
     pub async fn cancel(
         &self,
         target: &Target,
@@ -57,36 +57,30 @@ impl Store {
             .expression_attribute_names("#Status", "Status")
             .return_values(ReturnValue::AllNew);
         let (written, is_ambiguous) = write_noting_ambiguity(request).await;
-        let result = match written {
-            Ok(Written::Made(item)) => {
-                let rebuild = to_workspace(item.unwrap_or_default())?.rebuild;
-                return rebuild.ok_or_else(|| Fault::internal("a write lost its rebuild").into());
-            }
-            Ok(Written::Refused(item)) => match within(target, item)? {
-                None if target.directory_id.is_some() => Err(CancelError::NotFound),
-                workspace => {
-                    let latest = workspace.and_then(|workspace| workspace.rebuild);
-                    self.judge_cancelled(target, rebuild_id, latest).await
-                }
-            },
+        let cancelled = match written {
+            Ok(Written::Made(item)) => cancelled_rebuild(item.unwrap_or_default()),
+            Ok(Written::Refused(item)) => self.judge_cancelled(target, rebuild_id, item).await,
             Err(fault) => Err(fault.into()),
         };
         // An earlier attempt may still land, whatever this one met.
-        result.map_err(
-            |error| {
-                if is_ambiguous { CancelError::OutcomeUnknown(error.into()) } else { error }
-            },
-        )
+        cancelled.map_err(|error| {
+            if is_ambiguous { CancelError::OutcomeUnknown(error.into()) } else { error }
+        })
     }
 
-    /// What the latest rebuild of the WorkSpace says about one that could not be cancelled. An older
-    /// one has a record.
+    /// What the item that failed the condition says about the rebuild. An older rebuild than the
+    /// latest one has a record.
     async fn judge_cancelled(
         &self,
         target: &Target,
         rebuild_id: RebuildId,
-        latest: Option<Rebuild>,
+        item: Option<Item>,
     ) -> Result<Rebuild, CancelError> {
+        let workspace = within(target, item)?;
+        if workspace.is_none() && target.directory_id.is_some() {
+            return Err(CancelError::NotFound);
+        }
+        let latest = workspace.and_then(|workspace| workspace.rebuild);
         let rebuild = match latest.filter(|latest| latest.id == rebuild_id) {
             Some(latest) => Some(latest),
             None => self.record(&target.workspace_id, rebuild_id).await?,
@@ -97,4 +91,9 @@ impl Store {
             status => Err(CancelError::NotCancellable { status }),
         }
     }
+}
+
+fn cancelled_rebuild(item: Item) -> Result<Rebuild, CancelError> {
+    let rebuild = to_workspace(item)?.rebuild;
+    rebuild.ok_or_else(|| Fault::internal("a write lost its rebuild").into())
 }

@@ -35,7 +35,7 @@ impl Store {
     /// Protects a WorkSpace, unless it is protected. Returns the WorkSpace.
     ///
     /// # Errors
-    /// See [`ProtectionError`]. Only `OutcomeUnknown` may have changed something.
+    /// See [`ProtectionError`]. After `OutcomeUnknown`, something may have changed.
     pub async fn protect(
         &self,
         target: &Target,
@@ -49,7 +49,7 @@ impl Store {
     /// Ends the protection of a WorkSpace. Returns the WorkSpace.
     ///
     /// # Errors
-    /// See [`ProtectionError`]. Only `OutcomeUnknown` may have changed something.
+    /// See [`ProtectionError`]. After `OutcomeUnknown`, something may have changed.
     pub async fn unprotect(
         &self,
         target: &Target,
@@ -76,13 +76,13 @@ impl Store {
             .update_target(target, change, NEWEST_PROTECTION, values.into_iter())
             .return_values(ReturnValue::AllNew);
         let (written, is_ambiguous) = write_noting_ambiguity(request).await;
-        let result = match written {
-            Ok(Written::Made(item)) => return Ok(to_workspace(item.unwrap_or_default())?),
+        let changed = match written {
+            Ok(Written::Made(item)) => to_workspace(item.unwrap_or_default()).map_err(Into::into),
             Ok(Written::Refused(item)) => judge(target, item, &id),
             Err(fault) => Err(fault.into()),
         };
         // An earlier attempt may still land, whatever this one met.
-        result.map_err(|error| {
+        changed.map_err(|error| {
             if is_ambiguous { ProtectionError::OutcomeUnknown(error.into()) } else { error }
         })
     }

@@ -303,7 +303,9 @@ async fn changes(system: &System) -> [(Ask, &'static str); 3] {
 
 #[tokio::test]
 async fn repeating_a_change_settles_its_unknown_outcome() {
-    for script in [&[Lost, THROTTLED][..], &[Cut, THROTTLED], &[BROKEN], &[Garbled]] {
+    let scripts =
+        [&[Lost, THROTTLED][..], &[Lost, UnknownType], &[Cut, THROTTLED], &[BROKEN], &[Garbled]];
+    for script in scripts {
         let system = System::start().await;
         for (ask, message) in changes(&system).await {
             system.wire.script(script);

@@ -264,10 +264,12 @@ impl Wire {
                 Ok(Response::new(Body::from("}")))
             }
             Attempt::UnknownType => {
+                let answer = land.await;
+                let status = answer.status();
+                let body = to_bytes(answer.into_body(), usize::MAX).await.expect("a whole body");
                 let body =
-                    to_bytes(land.await.into_body(), usize::MAX).await.expect("a whole body");
-                let body = std::str::from_utf8(&body).expect("JSON");
-                Ok(Response::new(Body::from(body.replace(r#""S":"#, r#""NEW":"#))))
+                    std::str::from_utf8(&body).expect("JSON").replace(r#""S":"#, r#""NEW":"#);
+                Ok(Response::builder().status(status).body(Body::from(body)).expect("a response"))
             }
             Attempt::Truncated => {
                 let answer = land.await;
