@@ -107,6 +107,10 @@ fn next_of_requested(rebuild: &Rebuild, look: Look, timing: &Timing) -> Step {
     let class = Class::of(look.state);
     let state = known_state(rebuild, look);
     let (time, end) = match class {
+        // The hand-over may have to wait, so what was noted goes first.
+        Class::Well | Class::Ill | Class::Rebooting if rebuild.sight.is_some() => {
+            return Step::Note(None);
+        }
         Class::Well | Class::Ill | Class::Rebooting => return Step::HandOver(state),
         Class::Passing => (PASSING_STATE_LIMIT, failed(FailureCode::InvalidState, state)),
         // Somebody else rebuilds it, or suspended it.

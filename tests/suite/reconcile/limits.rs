@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rebuild_workspaces::error::CancelError;
 use rebuild_workspaces::rebuild::Status;
 use rebuild_workspaces::timestamp::Timestamp;
-use rebuild_workspaces::workspace::WorkspaceId;
+use rebuild_workspaces::workspace::{State, WorkspaceId};
 use serde_json::json;
 use time::Duration;
 
@@ -257,4 +257,23 @@ async fn either_the_cancellation_or_the_claim_wins() {
             assert_eq!(world.check(&id, 1), [code]);
         }
     }
+}
+
+/// It starts twice, an hour apart. In between it could have been handed over, had there been a place.
+#[tokio::test]
+async fn a_passing_state_has_an_hour_without_any_other() {
+    let world = World::new();
+    cap(&world, 1);
+    // Takes the only place in even minutes, which begin with the oldest.
+    world.add_requested(Machine { answers: [Answer::Throttles; 3].into(), ..Machine::new() }).await;
+    let says = [State::Starting, State::Available, State::Starting].map(Some).into();
+    let id = world.add_requested(Machine { says, ..Machine::new() }).await;
+    for minutes in [0, 2, 60] {
+        world.pass_time(Duration::minutes(minutes));
+        world.pass().await;
+        assert_eq!(world.rebuild(&id).status, Status::Requested, "{minutes}");
+    }
+    cap(&world, 2);
+    world.minutes(50).await;
+    assert_eq!(world.check(&id, 1), ["SUCCEEDED"]);
 }

@@ -115,7 +115,7 @@ async fn a_rebuild_that_nobody_observed_is_unknown() {
 async fn one_outdated_answer_decides_nothing() {
     use State::{Available, Error, Rebuilding, Suspended, Terminated};
     // What the fleet says at minutes 0, 1, 2 and so on; later, it tells the truth. The rebuild is
-    // handed over at the first minute with an allowed state.
+    // handed over at the first minute with an allowed state, or one later if another state was noted.
     let rows: [(&str, &[Option<State>]); 7] = [
         ("REBUILDING before the hand-over", &[Some(Rebuilding)]),
         ("SUSPENDED before the hand-over", &[Some(Suspended), Some(Suspended)]),

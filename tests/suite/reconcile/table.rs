@@ -59,7 +59,7 @@ fn expected(stage: Stage, seen: Option<State>, age: i64, noted: Noted) -> &'stat
     match (stage, seen) {
         (_, None | Some(Terminating | Terminated)) => after(180, "WORKSPACE_GONE"),
         (Stage::Requested, Some(Available | Stopped | Error | Unhealthy | Rebooting)) => {
-            "hand over"
+            if matches!(noted, Noted::Nothing) { "hand over" } else { "clear" }
         }
         (Stage::Requested, Some(Rebuilding | Suspended)) => after(180, "INVALID_STATE"),
         (
