@@ -271,9 +271,11 @@ impl Index<'_> {
             None => (place, None),
             Some((name, wanted)) => {
                 let (id, value) = place.split_once('/').ok_or(ListError::InvalidToken)?;
-                // DynamoDB refuses a place outside of what is asked for, or without a name.
+                // DynamoDB refuses a place outside of what is asked for, and a value that cannot be
+                // a range key.
                 let is_within = wanted.is_none_or(|wanted| wanted.to_string() == value);
-                if !is_within || value.is_empty() {
+                let is_range_key = (1..=1024).contains(&value.len());
+                if !is_within || !is_range_key {
                     return Err(ListError::InvalidToken);
                 }
                 (id, Some((name, value)))

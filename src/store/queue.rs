@@ -1,6 +1,6 @@
-//! The reconciler's reads: what is open, in queues.
+//! What is open, in queues: the reads of the reconciler, and the listing of open rebuilds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use strum::Display;
 
@@ -40,7 +40,13 @@ impl Queue {
             None => &[Self::Requested, Self::HandedOver, Self::Rebuilding, Self::Started],
             Some(Status::Requested) => &[Self::Requested, Self::HandedOver],
             Some(Status::Started) => &[Self::HandedOver, Self::Rebuilding, Self::Started],
-            Some(_) => &[],
+            Some(
+                Status::Succeeded
+                | Status::Failed
+                | Status::Cancelled
+                | Status::Unknown
+                | Status::Newer,
+            ) => &[],
         }
     }
 }
@@ -104,10 +110,10 @@ impl Store {
         for queue in Queue::with_status(status) {
             open.extend(self.open_rebuilds(*queue).await?);
         }
+        let mut open = latest_of_each_workspace(open);
         open.retain(|open| last.as_ref().is_none_or(|last| open > last));
-        open.sort();
-        open.dedup();
         let mut rest = &open[..];
+        let mut last_read = None;
         let mut items = vec![];
         while items.len() < limit.into() && !rest.is_empty() {
             let missing = usize::from(limit) - items.len();
@@ -123,10 +129,11 @@ impl Store {
                 })
             };
             items.extend(self.workspaces_of(&ids).await?.into_iter().filter(is_wanted));
+            last_read = next.last();
             rest = later;
         }
-        let last = open[..open.len() - rest.len()].last().filter(|_| !rest.is_empty());
-        let next_token = last.map(|last| token::encode(&listing, &last.place()));
+        let last_read = last_read.filter(|_| !rest.is_empty());
+        let next_token = last_read.map(|last| token::encode(&listing, &last.place()));
         Ok(Page { items, next_token })
     }
 
@@ -174,8 +181,36 @@ impl Open {
     }
 }
 
+/// Oldest first. Between the reads of two queues a rebuild may move on to the second one, or end, and
+/// another one of its WorkSpace begin.
+fn latest_of_each_workspace(mut open: Vec<Open>) -> Vec<Open> {
+    open.sort_by(|one, other| other.cmp(one));
+    let mut listed = HashSet::new();
+    open.retain(|open| listed.insert(open.workspace_id.clone()));
+    open.reverse();
+    open
+}
+
 fn open_of(item: &Item) -> Result<Open, Fault> {
     let since = text(item, "OpenSince")?.to_owned();
     let since = Timestamp::try_from(since).map_err(Fault::internal)?;
     Ok(Open { workspace_id: id_of(item)?, since })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// DynamoDB refuses a batch that asks for a WorkSpace twice.
+    #[test]
+    fn each_workspace_is_listed_once() {
+        let open = |hour: u8, id: &str| Open {
+            since: format!("2025-01-01T0{hour}:00:00Z").try_into().expect("a time"),
+            workspace_id: id.to_owned().try_into().expect("an id"),
+        };
+        let [first, second] = ["ws-0a1b2c3d4", "ws-1b2c3d4e5"];
+        let queues = [open(3, first), open(2, second), open(1, first), open(3, first)];
+        let expected = [open(2, second), open(3, first)];
+        assert_eq!(latest_of_each_workspace(queues.into()), expected);
+    }
 }

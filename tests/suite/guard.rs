@@ -601,7 +601,9 @@ async fn a_token_belongs_to_its_listing() {
         let user_name = user_name.map(|name| name.to_owned().try_into().expect("a name"));
         let listing = format!("{:?}", Filter::Directory { directory_id, user_name });
         let path = format!("/directories/{DIRECTORY}/workspaces?{query}next_token=");
-        for place in ["ws-available0001", "ws-available0001/", "x/bo.lindqvist"] {
+        // Longer than a range key can be.
+        let long = format!("ws-available0001/{}", "x".repeat(1025));
+        for place in ["ws-available0001", "ws-available0001/", "x/bo.lindqvist", &long] {
             let token = token::encode(&listing, place);
             assert_eq!(system.send(&Ask::get(&format!("{path}{token}"))).await, refused, "{place}");
         }
