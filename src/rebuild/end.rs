@@ -128,7 +128,7 @@ impl UnknownCode {
     fn message(self) -> String {
         let reason = match self {
             Self::HandoverUnknown => {
-                "the fleet did not answer the call, and was not seen rebuilding the WorkSpace"
+                "it is not known whether the fleet took the rebuild, and it was not seen rebuilding the WorkSpace"
             }
             Self::NotObserved => {
                 "the fleet took the rebuild, and was not seen rebuilding the WorkSpace"
