@@ -23,9 +23,10 @@ COMBINATIONS = {
         "AcceptedPerHour": "10",
     },
 }
-# What a new caller gets: for GET, and for a request to rebuild. A call from here does not come through
-# the VPC endpoint. (With IAM, ministack lets the caller's own policy suffice; API Gateway does not.)
-ANSWERS = {name: (200, 202) for name in COMBINATIONS} | {"private without IAM": (403, 403)}
+# What a caller with CallerPolicy gets: for GET, and for a request to rebuild. A call from here does not
+# come through the VPC endpoint.
+ANSWERS = {name: (200, 202) for name in COMBINATIONS}
+ANSWERS |= {"private": (403, 403), "private without IAM": (403, 403)}
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)
