@@ -1,8 +1,8 @@
 //! The fleet: the service that has the WorkSpaces and rebuilds them.
 //!
-//! [`Fleet`] is the only trait of this crate, because it has two implementations: [`amazon`], the
-//! WorkSpaces API, and [`simulated`], for the local run, for staging, and as the default of a
-//! fresh deployment, where nothing real is wiped until the deployer asks for it.
+//! [`Fleet`] has two implementations: [`amazon`], the WorkSpaces API, and [`simulated`], for the local
+//! run, for staging, and as the default of a fresh deployment, where nothing real is wiped until the
+//! deployer asks for it.
 
 pub mod amazon;
 pub mod simulated;

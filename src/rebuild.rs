@@ -126,7 +126,7 @@ pub struct Rebuild {
     pub reason: Option<String>,
     /// The rebuild fails if the newest snapshot of the user volume is older.
     pub maximum_snapshot_age_hours: Option<u16>,
-    /// The fleet that it was accepted for; absent in items of the first version.
+    /// The fleet that it was accepted for; absent in items of early versions.
     pub fleet_mode: Option<FleetMode>,
     /// State of the WorkSpace when the rebuild was accepted.
     pub previous_state: Option<State>,
@@ -200,7 +200,7 @@ impl Rebuild {
                 Some(since) => Stage::Claimed { since },
             },
             Status::Started => {
-                // The first version started a rebuild that it had not claimed.
+                // Early versions started a rebuild that it had not claimed.
                 let since = self.claimed_at.or(self.started_at).unwrap_or(self.created_at);
                 if self.seen_rebuilding_at.is_some() {
                     Stage::Seen { since }

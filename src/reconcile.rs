@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use tracing::error;
 
 use self::act::Moved;
-pub use self::step::{Look, Step, next_step, snapshot_failure};
+pub use self::step::{Look, Step, next_step};
 pub use self::sync::{SYNC_BUDGET, Synced};
 pub use self::timing::{Limits, Timing};
 use crate::error::{Fault, chain};

@@ -240,7 +240,6 @@ impl Service {
     /// The WorkSpace, if it is there and within the directory that the request names.
     async fn find(&self, target: &Target) -> Result<Option<Workspace>, Fault> {
         let workspace = self.store.workspace(&target.workspace_id).await?;
-        Ok(workspace
-            .filter(|workspace| target.allows(workspace.description.directory_id.as_deref())))
+        Ok(workspace.filter(|workspace| target.allows(workspace)))
     }
 }

@@ -237,7 +237,7 @@ fn judge(target: &Target, item: Option<Item>, rebuild: &Rebuild) -> Result<Accep
 /// names.
 fn within(target: &Target, item: Option<Item>) -> Result<Option<Workspace>, Fault> {
     let workspace = item.map(to_workspace).transpose()?;
-    Ok(workspace.filter(|workspace| target.allows(workspace.description.directory_id.as_deref())))
+    Ok(workspace.filter(|workspace| target.allows(workspace)))
 }
 
 /// A write that carries an id ordered by time met a later one.

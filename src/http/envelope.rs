@@ -14,7 +14,7 @@ use self::data::{AcceptedData, ErrorData, RebuildsData, WorkspaceData, Workspace
 use self::decode::Paging;
 use self::resource::Resource;
 use super::call::{Call, respond};
-use super::failure::{Code, Failure, RETRY_SECONDS};
+use super::failure::{Code, Failure};
 use crate::error::{CancelError, DescribeRebuildError, RebuildError};
 use crate::rebuild::RebuildId;
 use crate::service::RebuildRequest;
@@ -200,14 +200,10 @@ fn encode_failure(failure: &Failure) -> Response<Body> {
     };
     let error = ErrorData { code: failure.code.into_str(), message: &message };
     let mut response = respond(status, CONTENT_TYPE, &Body { success: false, error });
-    let headers = response.headers_mut();
     if let Some((name, value)) = &failure.header
         && let Ok(value) = HeaderValue::from_str(value)
     {
-        headers.insert(*name, value);
-    }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
+        response.headers_mut().insert(*name, value);
     }
     response
 }

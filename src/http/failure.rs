@@ -32,7 +32,7 @@ pub(super) enum Code {
 }
 
 /// Seconds until a failed request is worth repeating.
-pub(super) const RETRY_SECONDS: &str = "5";
+const RETRY_SECONDS: &str = "5";
 
 /// Why a request failed.
 #[derive(Debug)]
@@ -70,6 +70,11 @@ impl Failure {
     fn fault(code: Code, message: String, cause: Cause) -> Self {
         Self { cause: Some(cause), ..Self::refusal(code, message) }
     }
+
+    /// The same request may succeed in a few seconds.
+    fn to_be_repeated(self) -> Self {
+        Self { header: Some(("retry-after", RETRY_SECONDS.to_owned())), ..self }
+    }
 }
 
 impl From<InvalidBody> for Failure {
@@ -83,7 +88,7 @@ impl From<Fault> for Failure {
         let message = fault.to_string();
         match fault {
             Fault::Throttled(cause) | Fault::Unreachable(cause) => {
-                Self::fault(Code::ServiceUnavailable, message, cause)
+                Self::fault(Code::ServiceUnavailable, message, cause).to_be_repeated()
             }
             Fault::Internal(cause) => Self::fault(Code::InternalError, message, cause),
         }
@@ -98,10 +103,9 @@ impl From<RebuildError> for Failure {
             RebuildError::InvalidState { .. } => {
                 Self::refusal(Code::InvalidWorkspaceState, message)
             }
-            RebuildError::NotReleased(_) => Self {
-                header: Some(("retry-after", RETRY_SECONDS.to_owned())),
-                ..Self::refusal(Code::InvalidWorkspaceState, message)
-            },
+            RebuildError::NotReleased(_) => {
+                Self::refusal(Code::InvalidWorkspaceState, message).to_be_repeated()
+            }
             RebuildError::Protected(_) => Self::refusal(Code::WorkspaceProtected, message),
             RebuildError::KeyReused => Self::refusal(Code::IdempotencyKeyReused, message),
             RebuildError::OutcomeUnknown { source, .. } => {

@@ -4,10 +4,11 @@ use time::OffsetDateTime;
 use tracing::{error, info};
 
 use super::plan::Plan;
-use super::{Reconciler, Step, snapshot_failure};
+use super::step::usable_snapshot;
+use super::{Reconciler, Step};
 use crate::error::{Fault, chain};
 use crate::fleet::{Fleet, HandOverError};
-use crate::rebuild::{Class, End, Failure, FailureCode, Outcome, Rebuild};
+use crate::rebuild::{Class, End, Failure, Outcome, Rebuild};
 use crate::workspace::{State, Workspace, WorkspaceId};
 
 /// What was done about an open rebuild.
@@ -85,11 +86,9 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
             }
         };
         let default_hours = self.limits.maximum_snapshot_age_hours;
-        let failure = snapshot_failure(rebuild, snapshot_at, self.now(), default_hours);
-        let snapshot_at = match (failure, snapshot_at) {
-            (None, Some(snapshot_at)) => snapshot_at,
-            (failure, _) => {
-                let code = failure.unwrap_or(FailureCode::NoSnapshot);
+        let snapshot_at = match usable_snapshot(rebuild, snapshot_at, self.now(), default_hours) {
+            Ok(snapshot_at) => snapshot_at,
+            Err(code) => {
                 let outcome = Outcome::Failed(Failure::Known(code));
                 return self.end(id, rebuild, &End { outcome, state }).await;
             }

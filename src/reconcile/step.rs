@@ -56,7 +56,7 @@ pub fn next_step(
         return Step::Wait;
     };
     let stage = rebuild.stage();
-    // An item of the first version does not say which fleet it was accepted for.
+    // An item of an early version does not say which fleet it was accepted for.
     let is_of_this_fleet = rebuild.fleet_mode.is_none_or(|accepted_for| accepted_for == mode);
     match (stage, look) {
         (Stage::Ended, _) => Step::Close,
@@ -85,22 +85,25 @@ pub fn next_step(
     }
 }
 
-/// Why a rebuild must not be handed over at `now`, given the newest snapshot of the user volume:
-/// what its files go back to. Without a limit of the rebuild's own, `default_hours` is the greatest
-/// age in hours, if there is one.
-#[must_use]
-pub fn snapshot_failure(
+/// The newest snapshot of the user volume, to which its files go back, if a rebuild may be handed over
+/// with it at `now`. Without a limit of the rebuild's own, `default_hours` is the greatest age in
+/// hours, if there is one.
+///
+/// # Errors
+/// There is no snapshot, or it is too old.
+pub(super) fn usable_snapshot(
     rebuild: &Rebuild,
     snapshot_at: Option<Timestamp>,
     now: Timestamp,
     default_hours: Option<u16>,
-) -> Option<FailureCode> {
-    let Some(snapshot_at) = snapshot_at else {
-        return Some(FailureCode::NoSnapshot);
-    };
-    let hours = rebuild.maximum_snapshot_age_hours.or(default_hours)?;
-    let is_too_old = now.since(snapshot_at) > Duration::hours(hours.into());
-    is_too_old.then_some(FailureCode::SnapshotTooOld)
+) -> Result<Timestamp, FailureCode> {
+    let snapshot_at = snapshot_at.ok_or(FailureCode::NoSnapshot)?;
+    match rebuild.maximum_snapshot_age_hours.or(default_hours) {
+        Some(hours) if now.since(snapshot_at) > Duration::hours(hours.into()) => {
+            Err(FailureCode::SnapshotTooOld)
+        }
+        Some(_) | None => Ok(snapshot_at),
+    }
 }
 
 fn next_of_requested(rebuild: &Rebuild, look: Look, timing: &Timing) -> Step {

@@ -41,9 +41,6 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
     pub async fn sync(&self) -> Result<Synced, Fault> {
         let begin = self.now();
         let (table, unreadable) = self.store.all_workspaces().await?;
-        if unreadable > 0 {
-            error!(unreadable, "items are unreadable");
-        }
         let mut pass = Synced { failures: unreadable, ..Synced::default() };
         let table: HashMap<_, _> = table
             .into_iter()

@@ -1,4 +1,5 @@
-//! What a failed request to DynamoDB means: a failed condition, a fault, or an unknown outcome.
+//! Conditional writes, and what a failed request to DynamoDB means: a failed condition, a fault, or an
+//! unknown outcome.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -8,21 +9,10 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 
 use super::item::Item;
 use crate::aws_http::never_sent;
 use crate::error::Fault;
-
-/// The failure of a write's condition, with the item that failed it, if there was one.
-pub(super) fn condition_failure<R>(
-    error: &SdkError<UpdateItemError, R>,
-) -> Option<&ConditionalCheckFailedException> {
-    match error.as_service_error() {
-        Some(UpdateItemError::ConditionalCheckFailedException(failure)) => Some(failure),
-        Some(_) | None => None,
-    }
-}
 
 /// A failed request that changed nothing.
 pub(super) fn fault<E>(error: SdkError<E>) -> Fault
@@ -60,20 +50,36 @@ pub(super) enum Written {
     Refused(Option<Item>),
 }
 
+/// Sends a conditional write. `to_fault` says what any other error than a failed condition means.
+pub(super) async fn send(
+    request: UpdateItemFluentBuilder,
+    to_fault: impl FnOnce(SdkError<UpdateItemError>) -> Fault,
+) -> Result<Written, Fault> {
+    match request.send().await {
+        Ok(output) => Ok(Written::Made(output.attributes)),
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(failure)) => {
+                Ok(Written::Refused(failure.item.clone()))
+            }
+            Some(_) | None => Err(to_fault(error)),
+        },
+    }
+}
+
 /// Sends a conditional write, and says whether an attempt may have landed unseen, or may still land.
 pub(super) async fn write_noting_ambiguity(
     request: UpdateItemFluentBuilder,
 ) -> (Result<Written, Fault>, bool) {
-    let noted = async { (request.send().await, IS_AMBIGUOUS.with(Cell::get)) };
-    let (sent, is_ambiguous) = IS_AMBIGUOUS.scope(Cell::new(false), noted).await;
-    let written = match sent {
-        Ok(output) => Ok(Written::Made(output.attributes)),
-        Err(error) => match condition_failure(&error) {
-            Some(failure) => Ok(Written::Refused(failure.item.clone())),
-            None => Err(fault(error)),
-        },
-    };
-    (written, is_ambiguous)
+    let noted = async { (send(request, fault).await, IS_AMBIGUOUS.with(Cell::get)) };
+    IS_AMBIGUOUS.scope(Cell::new(false), noted).await
+}
+
+/// Sends a conditional write of the reconciler. Returns whether it was made.
+///
+/// # Errors
+/// It is not known whether it was made; the next pass reads the item anew.
+pub(super) async fn write(request: UpdateItemFluentBuilder) -> Result<bool, Fault> {
+    Ok(matches!(send(request, Fault::internal).await?, Written::Made(_)))
 }
 
 tokio::task_local! {

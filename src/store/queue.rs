@@ -28,7 +28,7 @@ pub enum Queue {
     Rebuilding,
     /// Decided; to be recorded and released.
     Ended,
-    /// What the first version handed over.
+    /// What an early version handed over.
     Started,
 }
 

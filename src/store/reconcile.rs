@@ -11,13 +11,12 @@
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use uuid::Uuid;
 
 use super::Store;
-use super::fault::condition_failure;
+use super::fault::{Written, send, write};
 use super::item::{expires_at, from_record, string, to_item, to_workspace, workspace_key};
 use super::queue::Queue;
 use crate::error::Fault;
@@ -68,12 +67,9 @@ impl Store {
             .expression_attribute_values(":now", string(now))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let (item, is_written) = match request.send().await {
-            Ok(output) => (output.attributes, true),
-            Err(error) => match condition_failure(&error) {
-                Some(failure) => (failure.item.clone(), false),
-                None => return Err(Fault::internal(error)),
-            },
+        let (item, is_written) = match send(request, Fault::internal).await? {
+            Written::Made(item) => (item, true),
+            Written::Refused(item) => (item, false),
         };
         let Some(item) = item else {
             return Ok(None);
@@ -192,10 +188,10 @@ impl Store {
                 .expression_attribute_values(":code", string(code))
                 .expression_attribute_values(":message", string(message));
         }
-        let Some(output) = send(request).await? else {
-            return Ok(None);
-        };
-        to_workspace(output.attributes.unwrap_or_default()).map(Some)
+        match send(request, Fault::internal).await? {
+            Written::Made(item) => to_workspace(item.unwrap_or_default()).map(Some),
+            Written::Refused(_) => Ok(None),
+        }
     }
 
     /// Puts the record of an ended rebuild into the table of rebuilds, unless it is there.
@@ -317,19 +313,4 @@ fn with_keys(
 
 fn is_recorded(error: &SdkError<PutItemError>) -> bool {
     error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception)
-}
-
-/// Sends a conditional write. Returns whether it was made.
-pub(super) async fn write(request: UpdateItemFluentBuilder) -> Result<bool, Fault> {
-    Ok(send(request).await?.is_some())
-}
-
-/// Sends a conditional write. Returns its output, if it was made.
-async fn send(request: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOutput>, Fault> {
-    match request.send().await {
-        Ok(output) => Ok(Some(output)),
-        Err(error) if condition_failure(&error).is_some() => Ok(None),
-        // Whether or not it was made, the next pass reads the item anew.
-        Err(error) => Err(Fault::internal(error)),
-    }
 }

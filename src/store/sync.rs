@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::Store;
-use super::fault::fault;
-use super::item::{Item, expires_at, string, to_item, to_workspace, workspace_key};
-use super::reconcile::write;
+use super::fault::{fault, write};
+use super::item::{Item, expires_at, readable, string, to_item, to_workspace, workspace_key};
 use crate::error::Fault;
 use crate::timestamp::Timestamp;
 use crate::workspace::{Description, State, Workspace, WorkspaceId};
@@ -24,7 +23,7 @@ const NO_REBUILD: &str = "attribute_not_exists(#Rebuild)";
 const SAME_REBUILD: &str = "#Rebuild.Id = :id";
 
 impl Store {
-    /// All WorkSpaces of the table, and how many items were unreadable.
+    /// All WorkSpaces of the table that can be read, and how many items cannot.
     ///
     /// # Errors
     /// The table was not read.
@@ -35,12 +34,11 @@ impl Store {
         loop {
             let request = self.client.scan().table_name(&self.workspaces);
             let output = request.set_exclusive_start_key(start).send().await.map_err(fault)?;
-            for item in output.items.unwrap_or_default() {
-                match to_workspace(item) {
-                    Ok(workspace) => workspaces.push(workspace),
-                    Err(_) => unreadable += 1,
-                }
-            }
+            let items = output.items.unwrap_or_default();
+            let count = items.len();
+            let page = readable(items, to_workspace);
+            unreadable += count - page.len();
+            workspaces.extend(page);
             start = output.last_evaluated_key;
             if start.is_none() {
                 return Ok((workspaces, unreadable));

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Workspace;
 use crate::error::InvalidFormat;
 
 /// Declares an id or a name: a text of one form, which the API model gives as a pattern.
@@ -133,17 +134,18 @@ impl From<WorkspaceId> for Target {
 }
 
 impl Target {
-    /// Whether a WorkSpace of this directory is within the directory that the request names.
+    /// Whether a WorkSpace is within the directory that the request names.
     #[must_use]
-    pub fn allows(&self, directory_id: Option<&str>) -> bool {
+    pub fn allows(&self, workspace: &Workspace) -> bool {
         let wanted = self.directory_id.as_ref().map(DirectoryId::as_str);
-        wanted.is_none() || wanted == directory_id
+        wanted.is_none() || wanted == workspace.description.directory_id.as_deref()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use regex::Regex;
 
     use super::*;
 
@@ -176,20 +178,14 @@ mod tests {
         #[test]
         fn an_id_matches_its_pattern_or_is_refused(
             id in prop_oneof![
-                "(d|wsd|wsb)-[0-9a-gA-Z]{6,70}", "[a-z0-9_.()-]{1,66}", "[ -~]{0,70}", "\\PC{0,70}",
+                "(d|ws|wsd|wsb)-[0-9a-gA-Z]{6,70}", "[a-z0-9_.()-]{1,66}", "[ -~]{0,70}", "\\PC{0,70}",
             ],
         ) {
-            let tail = |prefix| id.strip_prefix(prefix).filter(|tail| (8..=63).contains(&tail.len()));
-            let all = |tail: Option<&str>, set: &str| tail.is_some_and(|tail| tail.chars().all(|c| set.contains(c)));
-            let hex = "0123456789abcdef";
-            let alphanumeric = "0123456789abcdefghijklmnopqrstuvwxyz";
-            prop_assert_eq!(is_directory_id(&id), all(tail("d-"), hex) || all(tail("wsd-"), alphanumeric));
-            prop_assert_eq!(is_bundle_id(&id), all(tail("wsb-"), alphanumeric));
-            let first = |c: char| c.is_ascii_alphanumeric() || "_()".contains(c);
-            let is_name = id.starts_with(first)
-                && id.chars().all(|c| first(c) || ".-".contains(c))
-                && (2..=64).contains(&id.len());
-            prop_assert_eq!(is_workspace_name(&id), is_name);
+            let matches = |pattern| Regex::new(pattern).expect("a pattern").is_match(&id);
+            prop_assert_eq!(is_workspace_id(&id), matches(WorkspaceId::PATTERN));
+            prop_assert_eq!(is_directory_id(&id), matches(DirectoryId::PATTERN));
+            prop_assert_eq!(is_bundle_id(&id), matches(BundleId::PATTERN));
+            prop_assert_eq!(is_workspace_name(&id), matches(WorkspaceName::PATTERN));
         }
     }
 }

@@ -323,7 +323,7 @@ async fn a_rebuild_for_another_fleet_is_not_handed_over() {
     }
 }
 
-/// The first version did not say which fleet a rebuild was accepted for, and had other queues.
+/// Early versions did not say which fleet a rebuild was accepted for, and had other queues.
 #[tokio::test]
 async fn open_rebuilds_of_the_first_version_are_followed() {
     let world = World::new();
