@@ -456,7 +456,7 @@ def test_a_failed_campaign_sends_a_mail(campaigns):
     topics, queue = stack.running.client("sns"), Queue(stack, "mails")
     topic = topics.create_topic(Name="mails")["TopicArn"]
     topics.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue.arn)
-    [rule] = commands("## Told when it ends", page=PAGE)
+    [rule] = commands("## Notifications", page=PAGE)
     run(stack, ADMINISTRATOR, VARIABLES + rule, TOPIC=topic)
     assert campaigns.run("well", Select={"WorkspaceIds": ["ws-none00001"]})["status"] == "SUCCEEDED"
     assert campaigns.run("wrong", Select={})["status"] == "FAILED"

@@ -35,6 +35,14 @@ def test_the_history_of_a_workspace_is_shown(stack):
         assert wanted in run(stack, key, script.replace("ws-0a1b2c3d4", id))
 
 
+def test_a_workspace_is_protected_and_unprotected(stack):
+    call, look = commands("## Protected WorkSpaces")
+    id = "ws-maintenance0001"
+    changed = run(stack, stack.operator, CALL + call.replace("ws-0a1b2c3d4", id))
+    assert '"reason":"ticket 4711"' in changed
+    assert "Unprotection" in run(stack, ADMINISTRATOR, look.replace("ws-0a1b2c3d4", id))
+
+
 def test_names_and_logs_are_found(stack):
     names = run(stack, ADMINISTRATOR, NAMES.replace("STACK", "rebuild-workspaces"))
     assert {"MaxConcurrentRebuilds\t100", f"WorkspacesTable\t{stack.running.outputs['WorkspacesTable']}"} <= set(
