@@ -144,7 +144,7 @@ fn headers<'de, D: Deserializer<'de>>(map: D) -> Result<HeaderMap, D::Error> {
         type Value = HeaderMap;
 
         fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
-            f.write_str("headers")
+            f.write_str("a map of headers")
         }
 
         fn visit_unit<E: Error>(self) -> Result<HeaderMap, E> {

@@ -247,6 +247,7 @@ async fn a_query_that_no_url_can_have_is_refused() {
     let system = System::start().await;
     for query in [
         json!({ "limit": ["1".repeat(70_000)] }),
+        json!({ "limit": ["ü".repeat(11_000)] }),
         json!({ "limit": vec!["1"; 10_000] }),
         json!({ "~": vec![""; 13_107] }),
         json!({ "": vec![""; 32_767] }),
@@ -255,6 +256,21 @@ async fn a_query_that_no_url_can_have_is_refused() {
         event["multiValueQueryStringParameters"] = query;
         assert_eq!(system.invoke(&event).await["statusCode"], 400);
     }
+    // The longest one that is looked at.
+    let mut event = event("GET", "/workspaces", &[], b"");
+    let token = "A".repeat(20_440);
+    event["queryStringParameters"] =
+        json!({ "bundle_id": "wsb-0a1b2c3d4", "limit": "1", "next_token": token });
+    let response = system.invoke(&event).await;
+    assert!(response["body"].to_string().contains("next_token is not one"), "{response}");
+}
+
+#[test]
+fn an_event_without_a_map_of_headers_is_refused() {
+    let mut event = event("GET", "/workspaces", &[], b"");
+    event["headers"] = json!("none");
+    let error = serde_json::from_value::<Event>(event).expect_err("no map").to_string();
+    assert!(error.contains("expected a map of headers"), "{error}");
 }
 
 /// They come from callers that IAM has not authenticated, so the function must not answer them.
