@@ -72,7 +72,7 @@ impl Failure {
     }
 
     /// The same request may succeed in a few seconds.
-    fn to_be_repeated(self) -> Self {
+    fn with_retry_after(self) -> Self {
         Self { header: Some(("retry-after", RETRY_SECONDS.to_owned())), ..self }
     }
 }
@@ -88,7 +88,7 @@ impl From<Fault> for Failure {
         let message = fault.to_string();
         match fault {
             Fault::Throttled(cause) | Fault::Unreachable(cause) => {
-                Self::fault(Code::ServiceUnavailable, message, cause).to_be_repeated()
+                Self::fault(Code::ServiceUnavailable, message, cause).with_retry_after()
             }
             Fault::Internal(cause) => Self::fault(Code::InternalError, message, cause),
         }
@@ -104,7 +104,7 @@ impl From<RebuildError> for Failure {
                 Self::refusal(Code::InvalidWorkspaceState, message)
             }
             RebuildError::NotReleased(_) => {
-                Self::refusal(Code::InvalidWorkspaceState, message).to_be_repeated()
+                Self::refusal(Code::InvalidWorkspaceState, message).with_retry_after()
             }
             RebuildError::Protected(_) => Self::refusal(Code::WorkspaceProtected, message),
             RebuildError::KeyReused => Self::refusal(Code::IdempotencyKeyReused, message),
