@@ -66,7 +66,7 @@ pub struct Workspace {
     pub state: State,
     /// The current or last rebuild.
     pub rebuild: Option<Rebuild>,
-    /// From the acceptance of that rebuild until its end is recorded.
+    /// Whether that rebuild keeps others out: from its acceptance until its release, after its record.
     pub has_open_rebuild: bool,
     /// The idempotency keys of its ended rebuilds.
     pub keys: Keys,
