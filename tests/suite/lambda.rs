@@ -120,6 +120,18 @@ async fn a_base_path_is_not_part_of_the_route() {
     assert_eq!(system.invoke(&event).await["statusCode"], 200);
 }
 
+/// An IAM policy may see another spelling of it than the function.
+#[tokio::test]
+async fn a_path_that_is_encoded_in_either_field_is_not_found() {
+    let system = System::start().await;
+    let [plain, encoded] = ["/workspaces/ws-available0001", "/workspaces/ws%2davailable0001"];
+    for (path, client_path) in [(plain, encoded), (encoded, plain)] {
+        let mut event = event("GET", path, &[], b"");
+        event["requestContext"]["path"] = json!(format!("/v1{client_path}"));
+        assert_eq!(system.invoke(&event).await["statusCode"], 404, "{path}, {client_path}");
+    }
+}
+
 /// Invalid UTF-8 is invalid JSON, even within a string.
 #[tokio::test]
 async fn invalid_utf8_is_refused() {
