@@ -126,8 +126,8 @@ pub struct Rebuild {
     pub reason: Option<String>,
     /// The rebuild fails if the newest snapshot of the user volume is older.
     pub maximum_snapshot_age_hours: Option<u16>,
-    /// The fleet that it was accepted for; absent in items of early versions.
-    pub fleet_mode: Option<FleetMode>,
+    /// The fleet that it was accepted for.
+    pub fleet_mode: FleetMode,
     /// State of the WorkSpace when the rebuild was accepted.
     pub previous_state: Option<State>,
     /// When a pass claimed the hand-over to the fleet.
@@ -167,7 +167,7 @@ impl Rebuild {
             request_id: None,
             reason: None,
             maximum_snapshot_age_hours: None,
-            fleet_mode: None,
+            fleet_mode: FleetMode::default(),
             previous_state: None,
             claimed_at: None,
             claim_id: None,
@@ -200,7 +200,6 @@ impl Rebuild {
                 Some(since) => Stage::Claimed { since },
             },
             Status::Started => {
-                // Early versions started a rebuild that it had not claimed.
                 let since = self.claimed_at.or(self.started_at).unwrap_or(self.created_at);
                 if self.seen_rebuilding_at.is_some() {
                     Stage::Seen { since }

@@ -31,13 +31,8 @@ use crate::workspace::WorkspaceId;
 /// The queues in the order in which a pass goes through them, and how far into its time each may
 /// last, in tenths. Looks at what was handed over come before hand-overs, because nobody can observe
 /// a rebuild that has ended meanwhile, and a fleet that hangs must not use up the time of the rest.
-const QUEUES: [(Queue, i32); 5] = [
-    (Queue::Ended, 2),
-    (Queue::HandedOver, 5),
-    (Queue::Requested, 8),
-    (Queue::Rebuilding, 10),
-    (Queue::Started, 10),
-];
+const QUEUES: [(Queue, i32); 4] =
+    [(Queue::Ended, 2), (Queue::HandedOver, 5), (Queue::Requested, 8), (Queue::Rebuilding, 10)];
 
 /// How many rebuilds a pass moves on at a time.
 const AT_A_TIME: usize = 8;
@@ -98,7 +93,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
             let mut open = self.store.open_rebuilds(queue).await?;
             open.retain(|open| listed.insert(open.workspace_id.clone()));
             pass.count(&open, begin.into());
-            if matches!(queue, Queue::HandedOver | Queue::Rebuilding | Queue::Started) {
+            if matches!(queue, Queue::HandedOver | Queue::Rebuilding) {
                 running += open.len();
             }
             let start = start_of(queue, begin, open.len());

@@ -85,7 +85,7 @@ impl Service {
             request_id: request.caller.request_id,
             reason: request.reason.map(String::from),
             maximum_snapshot_age_hours: request.maximum_snapshot_age_hours,
-            fleet_mode: Some(self.fleet_mode),
+            fleet_mode: self.fleet_mode,
             ..new
         };
         self.store.accept(target, &rebuild).await

@@ -56,8 +56,7 @@ pub fn next_step(
         return Step::Wait;
     };
     let stage = rebuild.stage();
-    // An item of an early version does not say which fleet it was accepted for.
-    let is_of_this_fleet = rebuild.fleet_mode.is_none_or(|accepted_for| accepted_for == mode);
+    let is_of_this_fleet = rebuild.fleet_mode == mode;
     match (stage, look) {
         (Stage::Ended, _) => Step::Close,
         (Stage::Newer, _) => Step::Wait,

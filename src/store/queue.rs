@@ -28,8 +28,6 @@ pub enum Queue {
     Rebuilding,
     /// Decided; to be recorded and released.
     Ended,
-    /// What an early version handed over.
-    Started,
 }
 
 impl Queue {
@@ -37,9 +35,9 @@ impl Queue {
     /// is known to be under way, so a claimed one may have either status.
     fn with_status(status: Option<Status>) -> &'static [Self] {
         match status {
-            None => &[Self::Requested, Self::HandedOver, Self::Rebuilding, Self::Started],
+            None => &[Self::Requested, Self::HandedOver, Self::Rebuilding],
             Some(Status::Requested) => &[Self::Requested, Self::HandedOver],
-            Some(Status::Started) => &[Self::HandedOver, Self::Rebuilding, Self::Started],
+            Some(Status::Started) => &[Self::HandedOver, Self::Rebuilding],
             Some(
                 Status::Succeeded
                 | Status::Failed

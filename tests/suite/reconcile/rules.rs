@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use rebuild_workspaces::rebuild::Status;
-use rebuild_workspaces::timestamp::Timestamp;
 use rebuild_workspaces::workspace::{State, WorkspaceId};
 use serde_json::json;
 use time::Duration;
@@ -13,7 +12,7 @@ use super::machine::{Answer, Machine};
 use super::world::{PASS, World};
 
 /// The position of the claim among the calls of a pass that hands one rebuild over.
-const CLAIM: usize = 10;
+const CLAIM: usize = 9;
 
 fn text(value: &str) -> serde_json::Value {
     json!({ "S": value })
@@ -318,34 +317,6 @@ async fn a_rebuild_for_another_fleet_is_not_handed_over() {
         assert_eq!(world.check(&id, 1), ["FLEET_CHANGED"]);
         assert_eq!(world.rebuild(&id).status, status);
         assert_eq!(world.item(&id)["State"]["S"], state);
-    }
-}
-
-/// Early versions did not say which fleet a rebuild was accepted for, and had other queues.
-#[tokio::test]
-async fn open_rebuilds_of_the_first_version_are_followed() {
-    let world = World::new();
-    let requested = world.add_requested(Machine::new()).await;
-    let started = world.add_requested(Machine::new()).await;
-    for id in [&requested, &started] {
-        world.edit(id, |item| {
-            item["Rebuild"]["M"].as_object_mut().expect("a map").remove("FleetMode");
-        });
-    }
-    world.machine(&started, Machine::rebuild_by_others);
-    world.edit(&started, |item| {
-        item["OpenRebuild"] = text("STARTED");
-        let rebuild = &mut item["Rebuild"]["M"];
-        rebuild["Status"] = text("STARTED");
-        for name in ["ClaimedAt", "StartedAt"] {
-            rebuild[name] = text(&Timestamp::from(world.now()).to_string());
-        }
-        rebuild["ClaimId"] = text("11111111-1111-4111-8111-111111111111");
-    });
-    world.minutes(50).await;
-    for id in [&requested, &started] {
-        assert_eq!(world.rebuild(id).status, Status::Succeeded);
-        assert!(world.item(id).get("OpenRebuild").is_none());
     }
 }
 

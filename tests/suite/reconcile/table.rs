@@ -87,7 +87,11 @@ fn expected(stage: Stage, seen: Option<State>, age: i64, noted: Noted) -> &'stat
 }
 
 fn at(stage: Stage, begin: OffsetDateTime) -> Rebuild {
-    let mut rebuild = Rebuild { previous_state: Some(State::Unhealthy), ..Rebuild::new(begin) };
+    let mut rebuild = Rebuild {
+        fleet_mode: MODE,
+        previous_state: Some(State::Unhealthy),
+        ..Rebuild::new(begin)
+    };
     match stage {
         Stage::Requested => {}
         Stage::Claimed { since } | Stage::Started { since } | Stage::Seen { since } => {
@@ -225,7 +229,7 @@ fn a_consistent_fleet_decides_at_the_first_look() {
 #[test]
 fn some_steps_need_no_look() {
     let all = stages(begin().into()).into_iter().chain([Stage::Ended, Stage::Newer]);
-    let modes = [None, Some(MODE), Some(FleetMode::Simulated)];
+    let modes = [MODE, FleetMode::Simulated];
     for (stage, mode) in all.flat_map(|stage| modes.map(|mode| (stage, mode))) {
         for (age, is_old, is_protected) in [
             (-60, false, false),
@@ -236,7 +240,7 @@ fn some_steps_need_no_look() {
         ] {
             let now = Timestamp::from(begin() + Duration::seconds(age));
             let rebuild = Rebuild { fleet_mode: mode, ..at(stage, begin()) };
-            let is_ours = mode != Some(FleetMode::Simulated);
+            let is_ours = mode == MODE;
             let expected = match stage {
                 Stage::Ended => ("close", None),
                 Stage::Newer => ("wait", None),

@@ -360,7 +360,7 @@ impl World {
         // Ids are ordered by milliseconds.
         let number = self.next_number() % 1000;
         let new = Rebuild::new(self.now() + Duration::milliseconds(number.into()));
-        Rebuild { fleet_mode: Some(FleetMode::AmazonWorkSpaces), ..new }
+        Rebuild { fleet_mode: FleetMode::AmazonWorkSpaces, ..new }
     }
 
     /// One of two processes, with a reset line for its calls.
