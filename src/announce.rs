@@ -8,11 +8,7 @@
 use std::time::Duration;
 
 use aws_sdk_eventbridge::Client;
-use aws_sdk_eventbridge::config::retry::RetryConfig;
-use aws_sdk_eventbridge::config::timeout::TimeoutConfig;
-use aws_sdk_eventbridge::config::{
-    BehaviorVersion, IdentityCache, SharedHttpClient, StalledStreamProtectionConfig,
-};
+use aws_sdk_eventbridge::config::SharedHttpClient;
 use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use serde::{Deserialize, Serialize};
@@ -21,10 +17,11 @@ use tracing::{error, info};
 use crate::config::AnnounceConfig;
 use crate::error::{Cause, chain};
 use crate::http::RebuildData;
+use crate::ids::WorkspaceId;
 use crate::rebuild::RebuildId;
 use crate::store::streamed_record;
 use crate::timestamp::Timestamp;
-use crate::workspace::WorkspaceId;
+use crate::transport::{sdk_config, soon};
 
 /// The `source` of the events.
 pub const SOURCE: &str = "rebuild-workspaces";
@@ -83,28 +80,10 @@ impl Announcer {
     /// An announcer for the bus that `config` names.
     #[must_use]
     pub fn connect(config: &AnnounceConfig, http: SharedHttpClient) -> Self {
-        let mut builder = aws_sdk_eventbridge::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(config.aws.region.clone())
-            .credentials_provider(config.aws.credentials.clone())
-            .identity_cache(IdentityCache::no_cache())
-            .http_client(http)
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            // What still fails, Lambda hands over again.
-            .retry_config(
-                RetryConfig::standard()
-                    .with_max_attempts(3)
-                    .with_initial_backoff(Duration::from_millis(50))
-                    .with_max_backoff(Duration::from_millis(200)),
-            )
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .operation_attempt_timeout(Duration::from_secs(5))
-                    .operation_timeout(Duration::from_secs(12))
-                    .build(),
-            );
-        builder.set_endpoint_url(config.endpoint.clone());
-        Self { client: Client::from_conf(builder.build()), event_bus: config.event_bus.clone() }
+        // What still fails, Lambda hands over again.
+        let timeouts = (Duration::from_secs(5), Duration::from_secs(12));
+        let sdk = sdk_config(&config.aws, http, config.endpoint.as_ref(), soon(), timeouts);
+        Self { client: Client::new(&sdk), event_bus: config.event_bus.clone() }
     }
 
     /// Announces the rebuilds in a batch, in its order, up to the first event that the bus does not
@@ -181,7 +160,7 @@ fn readable(Images { sequence_number, new_image }: Images) -> Option<Ended> {
         Ok(Ended {
             sequence_number: sequence_number.clone(),
             rebuild_id: rebuild.id,
-            time: rebuild.ended_at.ok_or("the rebuild has not ended")?,
+            time: rebuild.ending().ok_or("the rebuild has not ended")?.at,
             detail: serde_json::to_string(&RebuildData::new(&workspace_id, &rebuild))?,
             workspace_id,
         })

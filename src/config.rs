@@ -5,25 +5,14 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::{Credentials, Region, SharedCredentialsProvider};
 use lambda_http::http::Uri;
-use rustls::RootCertStore;
 use strum::VariantNames as _;
 
-use crate::aws_http::{public_roots, read_bundle};
 use crate::rebuild::FleetMode;
-use crate::reconcile::Limits;
-
-/// What every client of AWS needs.
-#[derive(Debug, Clone)]
-pub struct AwsConfig {
-    pub(crate) region: Region,
-    pub(crate) credentials: SharedCredentialsProvider,
-    pub(crate) roots: Arc<RootCertStore>,
-}
+use crate::transport::{AwsConfig, public_roots, read_bundle};
 
 /// What the API function and the reconciler read from their environment.
 #[derive(Debug, Clone)]
@@ -42,15 +31,39 @@ pub struct Config {
 
 /// What only the reconciler reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FleetConfig {
+pub struct ReconcilerConfig {
     /// How long a rebuild takes in the simulated fleet.
     pub rebuild_time: Duration,
     /// Endpoint of the WorkSpaces API, if not AWS's own.
     pub endpoint: Option<String>,
-    /// How long an accepted rebuild may wait to be handed over.
-    pub deadline: time::Duration,
-    /// How much the reconciler may do.
+    /// What the deployer allows.
     pub limits: Limits,
+}
+
+/// What the deployer allows the reconciler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many rebuilds may run at the same time. With 0 none is handed over, and those that run
+    /// are still followed.
+    pub max_concurrent: usize,
+    /// How long an accepted rebuild may wait to be handed over.
+    pub hand_over_deadline: time::Duration,
+    /// The greatest age of the user volume's newest snapshot, in hours, for a rebuild whose request
+    /// does not say; `None` for any age.
+    pub maximum_snapshot_age_hours: Option<u16>,
+    /// How long the record of a rebuild is kept after its end; `None` for ever.
+    pub record_lifetime: Option<time::Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_concurrent: 100,
+            hand_over_deadline: time::Duration::DAY,
+            maximum_snapshot_age_hours: None,
+            record_lifetime: None,
+        }
+    }
 }
 
 /// What the function that announces ended rebuilds reads.
@@ -81,6 +94,12 @@ pub enum ConfigError {
     },
 }
 
+/// A variable of the process's environment: what the functions look up.
+#[must_use]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// Looks variables up. An empty one counts as not set: an empty template parameter means "none".
 struct Environment<L>(L);
 
@@ -108,7 +127,9 @@ impl<L: Fn(&str) -> Option<String>> Environment<L> {
 }
 
 impl AwsConfig {
-    fn from_env(env: &Environment<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
+    fn from_lookup(
+        env: &Environment<impl Fn(&str) -> Option<String>>,
+    ) -> Result<Self, ConfigError> {
         let credentials = Credentials::new(
             env.required("AWS_ACCESS_KEY_ID")?,
             env.required("AWS_SECRET_ACCESS_KEY")?,
@@ -128,14 +149,6 @@ impl AwsConfig {
 }
 
 impl Config {
-    /// Reads the process's environment.
-    ///
-    /// # Errors
-    /// Names the variable that is missing or unusable.
-    pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_lookup(|name| std::env::var(name).ok())
-    }
-
     /// Reads variables through `lookup`.
     ///
     /// # Errors
@@ -150,21 +163,13 @@ impl Config {
             workspaces_table: env.required("WORKSPACES_TABLE")?,
             rebuilds_table: env.required("REBUILDS_TABLE")?,
             fleet_mode: fleet_mode.unwrap_or_default(),
-            aws: AwsConfig::from_env(&env)?,
+            aws: AwsConfig::from_lookup(&env)?,
             endpoint: env.first(&["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"], http_url)?,
         })
     }
 }
 
-impl FleetConfig {
-    /// Reads the process's environment.
-    ///
-    /// # Errors
-    /// Names the variable that is unusable.
-    pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_lookup(|name| std::env::var(name).ok())
-    }
-
+impl ReconcilerConfig {
     /// Reads variables through `lookup`.
     ///
     /// # Errors
@@ -172,7 +177,7 @@ impl FleetConfig {
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let env = Environment(lookup);
         let seconds: u32 = env.first(&["FLEET_REBUILD_SECONDS"], number)?.unwrap_or(1200);
-        let hours: u32 = env.first(&["HAND_OVER_DEADLINE_HOURS"], number)?.unwrap_or(24);
+        let hours: Option<u32> = env.first(&["HAND_OVER_DEADLINE_HOURS"], number)?;
         let default = Limits::default();
         let age: Option<u16> = env.first(&["MAXIMUM_SNAPSHOT_AGE_HOURS"], number)?;
         let days: Option<u16> = env.first(&["RECORD_LIFETIME_DAYS"], number)?;
@@ -180,6 +185,8 @@ impl FleetConfig {
             max_concurrent: env
                 .first(&["MAX_CONCURRENT_REBUILDS"], number)?
                 .unwrap_or(default.max_concurrent),
+            hand_over_deadline: hours
+                .map_or(default.hand_over_deadline, |hours| time::Duration::hours(hours.into())),
             // 0 is any age.
             maximum_snapshot_age_hours: age.filter(|hours| *hours > 0),
             record_lifetime: days
@@ -189,21 +196,12 @@ impl FleetConfig {
         Ok(Self {
             rebuild_time: Duration::from_secs(seconds.into()),
             endpoint: env.first(&["FLEET_ENDPOINT_URL"], http_url)?,
-            deadline: time::Duration::hours(hours.into()),
             limits,
         })
     }
 }
 
 impl AnnounceConfig {
-    /// Reads the process's environment.
-    ///
-    /// # Errors
-    /// Names the variable that is missing or unusable.
-    pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_lookup(|name| std::env::var(name).ok())
-    }
-
     /// Reads variables through `lookup`.
     ///
     /// # Errors
@@ -212,7 +210,7 @@ impl AnnounceConfig {
         let env = Environment(lookup);
         Ok(Self {
             event_bus: env.required("EVENT_BUS_NAME")?,
-            aws: AwsConfig::from_env(&env)?,
+            aws: AwsConfig::from_lookup(&env)?,
             endpoint: env.first(&["AWS_ENDPOINT_URL_EVENTBRIDGE", "AWS_ENDPOINT_URL"], http_url)?,
         })
     }

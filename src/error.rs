@@ -5,21 +5,15 @@
 //! status of a rebuild in it. The cause of a fault is for whoever runs the service; it goes to the log
 //! only (see [`chain`]).
 
+use crate::ids::WorkspaceId;
 use crate::rebuild::{RebuildId, Status};
-use crate::workspace::{State, WorkspaceId};
+use crate::state::State;
+use crate::token::InvalidToken;
 
 /// What caused a fault.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// A text that does not have the format of its type. The message continues a sentence that starts
-/// with the name of the field.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidFormat(pub String);
-
-/// A failure of the service that any operation can meet. The request changed nothing, except that a
-/// write may have landed on a broken item, which is then [`Fault::Internal`]. (Writes of the
-/// reconciler return it too, and there it means that the outcome is not known.)
+/// A failure of the service that any operation can meet. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// DynamoDB throttled the request or reported a conflict with another one, or another
@@ -40,9 +34,20 @@ impl Fault {
     }
 }
 
+/// A write of the reconciler whose outcome is not known. The next pass reads the item anew.
+#[derive(Debug, thiserror::Error)]
+#[error("it is not known whether the write was made")]
+pub struct Unconfirmed(#[source] pub Cause);
+
+impl Unconfirmed {
+    pub(crate) fn new(cause: impl Into<Cause>) -> Self {
+        Self(cause.into())
+    }
+}
+
 /// Why a rebuild was not accepted.
 #[derive(Debug, thiserror::Error)]
-pub enum RebuildError {
+pub enum AcceptError {
     /// The table has no such WorkSpace, or not in that directory.
     #[error("WorkSpace {0} was not found")]
     WorkspaceNotFound(WorkspaceId),
@@ -85,7 +90,7 @@ pub enum CancelError {
     #[error("the WorkSpace has no rebuild of this id")]
     NotFound,
     /// It has ended, or a pass has begun to hand it over.
-    #[error("{}", not_cancellable(*status))]
+    #[error("{}", not_cancellable(status))]
     NotCancellable {
         /// Its status.
         status: Status,
@@ -145,6 +150,12 @@ pub enum ListError {
     Fault(#[from] Fault),
 }
 
+impl From<InvalidToken> for ListError {
+    fn from(_: InvalidToken) -> Self {
+        Self::InvalidToken
+    }
+}
+
 /// Why the rebuilds of a WorkSpace were not listed.
 #[derive(Debug, thiserror::Error)]
 pub enum ListRebuildsError {
@@ -157,6 +168,12 @@ pub enum ListRebuildsError {
     /// The tables were not read.
     #[error(transparent)]
     Fault(#[from] Fault),
+}
+
+impl From<InvalidToken> for ListRebuildsError {
+    fn from(_: InvalidToken) -> Self {
+        Self::InvalidToken
+    }
 }
 
 /// An error and everything that caused it, for the log.
@@ -172,7 +189,7 @@ fn invalid_state(id: &WorkspaceId, state: State, is_open: bool) -> String {
     format!("WorkSpace {id} is in state {state}{open}; a rebuild is allowed only from {allowed}")
 }
 
-fn not_cancellable(status: Status) -> String {
+fn not_cancellable(status: &Status) -> String {
     match status {
         Status::Requested => {
             "the rebuild is being handed over to the fleet, so it can no longer be cancelled".into()

@@ -7,12 +7,14 @@
 pub mod amazon;
 pub mod simulated;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::error::Cause;
+use crate::ids::WorkspaceId;
 use crate::rebuild::FleetMode;
+use crate::state::State;
 use crate::timestamp::Timestamp;
-use crate::workspace::{Description, State, Workspace, WorkspaceId};
+use crate::workspace::{Description, OpenRebuild};
 
 /// The most WorkSpaces that one call describes (API model, `WorkspaceIdList`).
 pub const IDS_PER_CALL: usize = 25;
@@ -22,19 +24,25 @@ pub trait Fleet {
     /// The kind of this fleet.
     const MODE: FleetMode;
 
-    /// The states of these WorkSpaces at `now`; at most [`IDS_PER_CALL`] of them. A WorkSpace that
-    /// is missing from the answer is not in the fleet. The answer is eventually consistent.
+    /// The states of the WorkSpaces of these rebuilds at `now`: 1 to [`IDS_PER_CALL`] of them. A WorkSpace
+    /// that is missing from the answer is not in the fleet. The answer is eventually consistent.
     fn describe(
         &self,
-        workspaces: &[Workspace],
+        open: &[OpenRebuild],
         now: Timestamp,
     ) -> impl Future<Output = Result<HashMap<WorkspaceId, State>, Cause>> + Send;
+
+    /// Which of these WorkSpaces are in the fleet: 1 to [`IDS_PER_CALL`] of them.
+    fn find(
+        &self,
+        ids: &[WorkspaceId],
+    ) -> impl Future<Output = Result<HashSet<WorkspaceId>, Cause>> + Send;
 
     /// The time of the newest snapshot of a WorkSpace's user volume at `now`: what a rebuild puts the
     /// user's files back to. `None` if there is none.
     fn newest_snapshot(
         &self,
-        workspace: &Workspace,
+        open: &OpenRebuild,
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Timestamp>, Cause>> + Send;
 

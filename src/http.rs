@@ -29,9 +29,9 @@ use tracing::{error, info};
 use self::call::{Call, Reply};
 use self::failure::{Code, Failure};
 use crate::error::{Cause, chain};
+use crate::ids::WorkspaceId;
 use crate::rebuild::Accepted;
 use crate::service::Service;
-use crate::workspace::WorkspaceId;
 
 /// Answers one API Gateway event, and logs one line about it. Every failure is an answer.
 ///

@@ -19,17 +19,20 @@
 //! the stream of the table of rebuilds.
 
 pub mod announce;
-pub mod aws_http;
 pub mod config;
 pub mod error;
 pub mod fleet;
+pub mod format;
 pub mod http;
+pub mod ids;
 pub mod reason;
 pub mod rebuild;
 pub mod reconcile;
 pub mod service;
+pub mod state;
 pub mod store;
 pub mod telemetry;
 pub mod timestamp;
 pub mod token;
+pub mod transport;
 pub mod workspace;

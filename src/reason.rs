@@ -1,6 +1,6 @@
 //! Why somebody requests a rebuild, or protects a WorkSpace.
 
-use crate::error::InvalidFormat;
+use crate::format::InvalidFormat;
 
 /// Why somebody requests or prevents a rebuild: 1 to 256 characters, none of which changes how the
 /// others are shown.

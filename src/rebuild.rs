@@ -1,68 +1,31 @@
 //! Rebuilds: their ids, how far they have come, how they end. Pure: no I/O, no clock.
 
 mod end;
+mod id;
 mod keys;
-mod sight;
+mod members;
+mod observation;
 
 use serde::{Deserialize, Serialize};
-use serde_with::skip_serializing_none;
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 use strum::{Display, EnumString, VariantNames};
 use time::OffsetDateTime;
-use uuid::{NoContext, Uuid};
+use uuid::Uuid;
 
-pub use self::end::{End, Failure, FailureCode, Outcome, TIME_LIMIT, UnknownCode};
+pub use self::end::{
+    Conclusion, End, Ending, ErrorDetail, Failure, FailureCode, TIME_LIMIT, UnknownCode,
+};
+pub use self::id::RebuildId;
 pub use self::keys::{IdempotencyKey, Keys, Parameters, Remembered};
-pub use self::sight::{Class, Sight};
-use crate::error::InvalidFormat;
+pub use self::observation::{Class, Observation};
+use crate::state::State;
 use crate::timestamp::Timestamp;
-use crate::workspace::State;
-
-/// The id of a rebuild: a UUID version 7 (RFC 9562). It is ordered by time, and its 74 other bits
-/// are random, so that nobody can guess it from another id.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, derive_more::Display, Serialize, Deserialize,
-)]
-#[serde(try_from = "String", into = "String")]
-pub struct RebuildId(Uuid);
-
-impl RebuildId {
-    /// A new id for a rebuild requested at `now`.
-    #[must_use]
-    pub fn new(now: OffsetDateTime) -> Self {
-        let seconds = u64::try_from(now.unix_timestamp()).unwrap_or_default();
-        Self(Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, now.nanosecond())))
-    }
-
-    /// When the rebuild was requested.
-    #[must_use]
-    pub fn created_at(self) -> Timestamp {
-        let seconds = self.0.get_timestamp().map_or(0, |time| time.to_unix().0);
-        let seconds = i64::try_from(seconds).unwrap_or_default();
-        OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()
-    }
-}
-
-impl TryFrom<String> for RebuildId {
-    type Error = InvalidFormat;
-
-    fn try_from(text: String) -> Result<Self, InvalidFormat> {
-        // Only one spelling is accepted, so that each rebuild has exactly one URL.
-        let id = Uuid::try_parse(&text).ok().map(Self);
-        id.filter(|id| id.to_string() == text)
-            .ok_or_else(|| InvalidFormat("is not the id of a rebuild".to_owned()))
-    }
-}
-
-impl From<RebuildId> for String {
-    fn from(id: RebuildId) -> Self {
-        id.0.to_string()
-    }
-}
 
 /// The status of a rebuild, as clients see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, Display, EnumString, SerializeDisplay, DeserializeFromStr,
+)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
     /// Accepted; not known to be under way.
     Requested,
@@ -76,11 +39,9 @@ pub enum Status {
     Cancelled,
     /// Ended, and it is not known whether the WorkSpace was rebuilt; the error code says why.
     Unknown,
-    /// A status that this version does not know. The reconciler leaves such a rebuild alone, and
-    /// clients see `UNKNOWN`.
-    #[strum(serialize = "UNKNOWN")]
-    #[serde(rename(serialize = "UNKNOWN"), other)]
-    Newer,
+    /// A status that only a newer version knows, as it is stored.
+    #[strum(default)]
+    Unrecognized(String),
 }
 
 /// The kinds of fleet. A fresh deployment is simulated: nothing real is wiped until the deployer
@@ -107,14 +68,12 @@ pub enum FleetMode {
 }
 
 /// A rebuild of one WorkSpace: who requested it, when and why, and what happened to it.
-#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(try_from = "members::Members", into = "members::Members")]
 #[expect(missing_docs, reason = "the other names speak for themselves")]
 pub struct Rebuild {
     pub id: RebuildId,
     pub created_at: Timestamp,
-    pub status: Status,
     /// The client's key; without one, the key of the API's request.
     pub idempotency_key: IdempotencyKey,
     /// IAM ARN of the caller, if the API knows it.
@@ -130,26 +89,54 @@ pub struct Rebuild {
     pub fleet_mode: FleetMode,
     /// State of the WorkSpace when the rebuild was accepted.
     pub previous_state: Option<State>,
-    /// When a pass claimed the hand-over to the fleet.
-    pub claimed_at: Option<Timestamp>,
-    /// Id of that claim. A pass calls the fleet only after it wrote its claim, and only once.
-    pub claim_id: Option<Uuid>,
-    /// The newest snapshot of the user volume when the hand-over was claimed: what the user's files
-    /// go back to, unless the fleet takes a newer one first.
-    pub snapshot_at: Option<Timestamp>,
-    /// When the rebuild was first known to be under way.
-    pub started_at: Option<Timestamp>,
-    /// When a pass first saw the WorkSpace in REBUILDING for this rebuild.
-    pub seen_rebuilding_at: Option<Timestamp>,
-    /// What every look has shown for some time, if that may decide the rebuild.
-    pub sight: Option<Sight>,
-    pub ended_at: Option<Timestamp>,
-    /// Who cancelled it: IAM ARN, or the IP address if the API knows no ARN.
-    pub cancelled_by: Option<String>,
-    /// A [`FailureCode`], an [`UnknownCode`], or the fleet's own code.
-    pub error_code: Option<String>,
-    /// The error in words.
-    pub error_message: Option<String>,
+    /// Present once a pass has claimed the hand-over to the fleet.
+    pub claim: Option<Claim>,
+    pub phase: Phase,
+}
+
+/// Whether a rebuild has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Phase {
+    /// It has not. If every look has shown the same class of states for some time, and that may decide
+    /// the rebuild, it is observed.
+    Running(Option<Observation>),
+    /// It has.
+    Ended(Ending),
+    /// It has a status that this version does not know. The reconciler leaves it alone.
+    Unrecognized(String),
+}
+
+/// A pass calls the fleet only after it wrote its claim, and only once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its id.
+    pub id: Uuid,
+    /// When the pass claimed the hand-over.
+    pub at: Timestamp,
+    /// The newest snapshot of the user volume at that time: what the user's files go back to, unless
+    /// the fleet takes a newer one first.
+    pub snapshot_at: Timestamp,
+    /// What is known of the call.
+    pub hand_over: HandOver,
+}
+
+/// What is known of the call that hands a rebuild over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandOver {
+    /// Nothing: neither whether it was made, nor its effect.
+    Unconfirmed,
+    /// The fleet accepted it.
+    Accepted {
+        /// When the rebuild was first known to be under way.
+        started_at: Timestamp,
+    },
+    /// A look has shown the WorkSpace in REBUILDING for this rebuild.
+    Observed {
+        /// When the rebuild was first known to be under way.
+        started_at: Timestamp,
+        /// When the look began.
+        at: Timestamp,
+    },
 }
 
 impl Rebuild {
@@ -160,7 +147,6 @@ impl Rebuild {
         Self {
             id,
             created_at: now.into(),
-            status: Status::Requested,
             idempotency_key: id.into(),
             requested_by: None,
             source_ip: None,
@@ -169,16 +155,8 @@ impl Rebuild {
             maximum_snapshot_age_hours: None,
             fleet_mode: FleetMode::default(),
             previous_state: None,
-            claimed_at: None,
-            claim_id: None,
-            snapshot_at: None,
-            started_at: None,
-            seen_rebuilding_at: None,
-            sight: None,
-            ended_at: None,
-            cancelled_by: None,
-            error_code: None,
-            error_message: None,
+            claim: None,
+            phase: Phase::Running(None),
         }
     }
 
@@ -191,38 +169,75 @@ impl Rebuild {
         }
     }
 
-    /// How far the rebuild has come.
+    /// Its status.
     #[must_use]
-    pub fn stage(&self) -> Stage {
-        match self.status {
-            Status::Requested => match self.claimed_at {
-                None => Stage::Requested,
-                Some(since) => Stage::Claimed { since },
-            },
-            Status::Started => {
-                let since = self.claimed_at.or(self.started_at).unwrap_or(self.created_at);
-                if self.seen_rebuilding_at.is_some() {
-                    Stage::Seen { since }
-                } else {
-                    Stage::Started { since }
-                }
-            }
-            Status::Succeeded | Status::Failed | Status::Cancelled | Status::Unknown => {
-                Stage::Ended
-            }
-            Status::Newer => Stage::Newer,
+    pub fn status(&self) -> Status {
+        match &self.phase {
+            Phase::Running(_) if self.started_at().is_some() => Status::Started,
+            Phase::Running(_) => Status::Requested,
+            Phase::Ended(ending) => ending.conclusion.status(),
+            Phase::Unrecognized(status) => Status::Unrecognized(status.clone()),
         }
     }
 
-    /// Whether the rebuild has yet to end.
+    /// How far the rebuild has come.
     #[must_use]
-    pub fn is_open(&self) -> bool {
-        match self.stage() {
-            Stage::Requested
-            | Stage::Claimed { .. }
-            | Stage::Started { .. }
-            | Stage::Seen { .. } => true,
-            Stage::Ended | Stage::Newer => false,
+    pub fn stage(&self) -> Stage {
+        match &self.phase {
+            Phase::Running(_) => match self.claim {
+                None => Stage::Requested,
+                Some(Claim { at: since, hand_over, .. }) => match hand_over {
+                    HandOver::Unconfirmed => Stage::Claimed { since },
+                    HandOver::Accepted { .. } => Stage::Started { since },
+                    HandOver::Observed { .. } => Stage::Observed { since },
+                },
+            },
+            Phase::Ended(_) => Stage::Ended,
+            Phase::Unrecognized(_) => Stage::Unrecognized,
+        }
+    }
+
+    /// Whether it has neither ended nor a status that this version does not know.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running(_))
+    }
+
+    /// When it was first known to be under way.
+    #[must_use]
+    pub fn started_at(&self) -> Option<Timestamp> {
+        match self.claim?.hand_over {
+            HandOver::Unconfirmed => None,
+            HandOver::Accepted { started_at } | HandOver::Observed { started_at, .. } => {
+                Some(started_at)
+            }
+        }
+    }
+
+    /// When a look has first shown the WorkSpace in REBUILDING for this rebuild.
+    #[must_use]
+    pub fn observed_at(&self) -> Option<Timestamp> {
+        match self.claim?.hand_over {
+            HandOver::Unconfirmed | HandOver::Accepted { .. } => None,
+            HandOver::Observed { at, .. } => Some(at),
+        }
+    }
+
+    /// What every look has shown for some time, if that may decide the rebuild.
+    #[must_use]
+    pub fn observation(&self) -> Option<Observation> {
+        match &self.phase {
+            Phase::Running(observation) => *observation,
+            Phase::Ended(_) | Phase::Unrecognized(_) => None,
+        }
+    }
+
+    /// How it ended.
+    #[must_use]
+    pub fn ending(&self) -> Option<&Ending> {
+        match &self.phase {
+            Phase::Running(_) | Phase::Unrecognized(_) => None,
+            Phase::Ended(ending) => Some(ending),
         }
     }
 }
@@ -254,42 +269,18 @@ pub enum Stage {
         /// Time of the claim.
         since: Timestamp,
     },
-    /// The fleet accepted the rebuild; no pass has seen the WorkSpace in REBUILDING.
+    /// The fleet accepted the rebuild; no look has shown the WorkSpace in REBUILDING.
     Started {
         /// Time of the claim.
         since: Timestamp,
     },
-    /// Under way: a pass has seen the WorkSpace in REBUILDING.
-    Seen {
+    /// Under way: a look has shown the WorkSpace in REBUILDING.
+    Observed {
         /// Time of the claim.
         since: Timestamp,
     },
     /// Decided. The record may still have to be written, and the WorkSpace released.
     Ended,
     /// Written by a newer version.
-    Newer,
-}
-
-#[cfg(test)]
-mod tests {
-    use time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn rebuild_ids_are_ordered_by_time_and_differ_within_a_millisecond() {
-        let early = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
-        let late = early + Duration::milliseconds(1);
-        let (first, second, third) =
-            (RebuildId::new(early), RebuildId::new(late), RebuildId::new(late));
-        assert!(first < second && first < third && second != third);
-        // DynamoDB orders by the text.
-        assert!(first.to_string() < second.to_string());
-        assert_eq!(RebuildId::try_from(first.to_string()), Ok(first));
-        assert_eq!(third.created_at(), late.into());
-        let other_spelling = first.to_string().to_uppercase();
-        for text in ["x".to_owned(), other_spelling, format!("urn:uuid:{first}")] {
-            assert!(RebuildId::try_from(text.clone()).is_err(), "{text}");
-        }
-    }
+    Unrecognized,
 }

@@ -1,7 +1,7 @@
 //! Brings accepted rebuilds to their end, and the table in step with the fleet.
 //!
-//! Level-triggered, like a Kubernetes controller: a pass looks at what is open and moves each
-//! rebuild one step on. It keeps nothing in memory, and every write to an item is conditional on
+//! Level-triggered, like a Kubernetes controller: a pass looks at what is open and advances
+//! each rebuild by one step. It keeps nothing in memory, and every write to an item is conditional on
 //! what the pass read, so passes may overlap or die anywhere: the next one starts from what it finds.
 //! [`next_step`] decides what to do; it is pure.
 
@@ -17,16 +17,18 @@ use futures_util::{StreamExt as _, stream};
 use time::OffsetDateTime;
 use tracing::error;
 
-use self::act::Moved;
+use self::act::Done;
+use self::plan::Plan;
 pub use self::step::{Look, Step, next_step};
 pub use self::sync::{SYNC_BUDGET, Synced};
-pub use self::timing::{Limits, Timing};
-use crate::error::{Fault, chain};
+pub use self::timing::Timing;
+use crate::config::Limits;
+use crate::error::{Cause, Fault, chain};
 use crate::fleet::{Fleet, IDS_PER_CALL};
+use crate::ids::WorkspaceId;
 use crate::store::Store;
 use crate::store::queue::{Open, Queue};
 use crate::timestamp::Timestamp;
-use crate::workspace::WorkspaceId;
 
 /// The queues in the order in which a pass goes through them, and how far into its time each may
 /// last, in tenths. Looks at what was handed over come before hand-overs, because nobody can observe
@@ -34,7 +36,7 @@ use crate::workspace::WorkspaceId;
 const QUEUES: [(Queue, i32); 4] =
     [(Queue::Ended, 2), (Queue::HandedOver, 5), (Queue::Requested, 8), (Queue::Rebuilding, 10)];
 
-/// How many rebuilds a pass moves on at a time.
+/// How many rebuilds a pass advances at a time.
 const AT_A_TIME: usize = 8;
 
 /// The reconciler over a fleet, with a clock.
@@ -63,11 +65,11 @@ pub struct Followed {
     pub handed_over: usize,
     /// How many more it might have handed over.
     pub free: usize,
-    /// How many it saw in REBUILDING for the first time.
-    pub seen: usize,
+    /// How many it observed in REBUILDING for the first time.
+    pub observed: usize,
     /// How many it ended.
     pub ended: usize,
-    /// How many it failed to move on; the log says why.
+    /// How many it failed to advance; the log says why.
     pub failures: usize,
     /// Whether it looked at all of them within its time.
     pub is_complete: bool,
@@ -100,37 +102,64 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
             open.rotate_left(start);
             queues.push((open, begin + self.timing.pass * tenths / 10));
         }
-        pass.free = self.limits.max_concurrent.saturating_sub(running);
+        let mut places = Places(self.limits.max_concurrent.saturating_sub(running));
         for (open, deadline) in &queues {
             for chunk in open.chunks(IDS_PER_CALL) {
                 if (self.clock)() >= *deadline {
                     pass.is_complete = false;
                     break;
                 }
-                self.follow_chunk(chunk, *deadline, &mut pass).await;
+                self.follow_chunk(chunk, *deadline, &mut places, &mut pass).await;
             }
         }
+        pass.free = places.0;
         Ok(pass)
     }
 
-    async fn follow_chunk(&self, chunk: &[Open], deadline: OffsetDateTime, pass: &mut Followed) {
-        let mut plans = match self.plan(chunk, pass).await {
-            Ok(plans) => plans,
+    async fn follow_chunk(
+        &self,
+        chunk: &[Open],
+        deadline: OffsetDateTime,
+        places: &mut Places,
+        pass: &mut Followed,
+    ) {
+        let Plan { mut actions, failures } = match self.plan(chunk, places.0 > 0).await {
+            Ok(plan) => plan,
             Err(error) => {
                 error!(error = %chain(&error), "open rebuilds were not read");
                 pass.failures += 1;
                 return;
             }
         };
-        plans.retain(|plan| !plan.hands_over() || pass.take_free());
-        let moves: Vec<_> = plans.iter().map(|plan| self.carry_out(plan, deadline)).collect();
-        let mut moves = stream::iter(moves).buffer_unordered(AT_A_TIME);
-        while let Some((plan, moved)) = moves.next().await {
+        pass.failures += failures;
+        actions.retain(|action| !action.hands_over() || places.take());
+        let futures: Vec<_> =
+            actions.iter().map(|action| self.carry_out(action, deadline)).collect();
+        let mut carried_out = stream::iter(futures).buffer_unordered(AT_A_TIME);
+        while let Some((action, done)) = carried_out.next().await {
             // After an error it is not known whether the fleet took it.
-            let is_handed_over = matches!(moved, Ok(Moved::HandedOver) | Err(_));
-            pass.free += usize::from(plan.hands_over() && !is_handed_over);
-            pass.add(&plan.workspace.workspace_id, moved);
+            let is_handed_over = matches!(done, Ok(Done::HandedOver) | Err(_));
+            if action.hands_over() && !is_handed_over {
+                places.give_back();
+            }
+            pass.add(&action.open.workspace_id, done);
         }
+    }
+}
+
+/// How many more rebuilds may be handed over.
+struct Places(usize);
+
+impl Places {
+    /// Takes one, if there is one.
+    fn take(&mut self) -> bool {
+        let is_free = self.0 > 0;
+        self.0 -= usize::from(is_free);
+        is_free
+    }
+
+    fn give_back(&mut self) {
+        self.0 += 1;
     }
 }
 
@@ -150,13 +179,6 @@ fn start_of(queue: Queue, begin: OffsetDateTime, length: usize) -> usize {
 }
 
 impl Followed {
-    /// Whether one more may be handed over; it then counts as running.
-    fn take_free(&mut self) -> bool {
-        let is_free = self.free > 0;
-        self.free -= usize::from(is_free);
-        is_free
-    }
-
     /// Counts the rebuilds of a queue.
     fn count(&mut self, open: &[Open], begin: Timestamp) {
         self.open += open.len();
@@ -164,20 +186,18 @@ impl Followed {
         self.oldest_open_seconds = self.oldest_open_seconds.max(oldest);
     }
 
-    fn add(&mut self, id: &WorkspaceId, moved: Result<Moved, Fault>) {
-        match moved {
-            Ok(Moved::Nothing) => {}
-            Ok(Moved::HandedOver) => self.handed_over += 1,
-            Ok(Moved::Seen) => self.seen += 1,
-            Ok(Moved::Ended) => self.ended += 1,
-            Ok(Moved::Late) => self.is_complete = false,
-            Ok(Moved::Unread) => self.failures += 1,
-            Err(error) => self.fail(id, &error),
+    fn add(&mut self, id: &WorkspaceId, done: Result<Done, Cause>) {
+        match done {
+            Ok(Done::Nothing) => {}
+            Ok(Done::HandedOver) => self.handed_over += 1,
+            Ok(Done::Observed) => self.observed += 1,
+            Ok(Done::Ended) => self.ended += 1,
+            Ok(Done::Late) => self.is_complete = false,
+            Ok(Done::Unread) => self.failures += 1,
+            Err(error) => {
+                error!(workspace_id = id.as_str(), error = %chain(&*error), "a rebuild did not advance");
+                self.failures += 1;
+            }
         }
-    }
-
-    fn fail(&mut self, id: &WorkspaceId, error: &Fault) {
-        error!(workspace_id = id.as_str(), error = %chain(error), "a rebuild was not moved on");
-        self.failures += 1;
     }
 }

@@ -7,14 +7,15 @@ use std::cmp::Reverse;
 use time::OffsetDateTime;
 
 use crate::error::{
-    CancelError, DescribeRebuildError, Fault, ListError, ListRebuildsError, ProtectionError,
-    RebuildError, WorkspaceError,
+    AcceptError, CancelError, DescribeRebuildError, Fault, ListError, ListRebuildsError,
+    ProtectionError, WorkspaceError,
 };
+use crate::ids::Target;
 use crate::reason::Reason;
 use crate::rebuild::{Accepted, FleetMode, IdempotencyKey, Rebuild, RebuildId, Status};
 use crate::store::Store;
-use crate::token;
-use crate::workspace::{Filter, Page, Protection, Target, Workspace};
+use crate::token::Listing;
+use crate::workspace::{Filter, Page, Protection, Workspace};
 
 /// A request to rebuild one WorkSpace.
 #[derive(Debug)]
@@ -64,12 +65,12 @@ impl Service {
     /// Accepts a rebuild, in one DynamoDB request.
     ///
     /// # Errors
-    /// See [`RebuildError`].
-    pub async fn rebuild(
+    /// See [`AcceptError`].
+    pub async fn accept(
         &self,
         target: &Target,
         request: RebuildRequest,
-    ) -> Result<Accepted, RebuildError> {
+    ) -> Result<Accepted, AcceptError> {
         // The id is made once, so the SDK's own retries of the write carry the same id and
         // recognise each other.
         let new = Rebuild::new(OffsetDateTime::now_utc());
@@ -167,7 +168,7 @@ impl Service {
     /// See [`ListError`].
     pub async fn list_open_rebuilds(
         &self,
-        status: Option<Status>,
+        status: Option<&Status>,
         limit: u8,
         token: Option<&str>,
     ) -> Result<Page<Workspace>, ListError> {
@@ -187,7 +188,7 @@ impl Service {
         if workspace.is_none() && target.directory_id.is_some() {
             return Err(DescribeRebuildError::NotFound);
         }
-        match workspace.and_then(|workspace| workspace.rebuild) {
+        match workspace.and_then(Workspace::into_rebuild) {
             Some(latest) if latest.id == rebuild_id => Ok(latest),
             Some(_) | None => {
                 let record = self.store.record(&target.workspace_id, rebuild_id).await?;
@@ -207,13 +208,8 @@ impl Service {
         token: Option<&str>,
     ) -> Result<Page<Rebuild>, ListRebuildsError> {
         let id = &target.workspace_id;
-        let listing = format!("rebuilds of {id}");
-        let before = token.map(|token| {
-            let last = token::decode(&listing, token)?;
-            RebuildId::try_from(last).ok()
-        });
-        let before = before.map(|before| before.ok_or(ListRebuildsError::InvalidToken));
-        let before = before.transpose()?;
+        let listing = Listing::new("rebuilds", &[id.as_str()]);
+        let before = listing.place(token, |last| RebuildId::try_from(last).ok())?;
         // The WorkSpace is read first: a rebuild that ends in between is then read twice, never
         // missed.
         let workspace = self.find(target).await?;
@@ -226,20 +222,20 @@ impl Service {
             return Err(ListRebuildsError::WorkspaceNotFound(id.clone()));
         }
         // Merged by id, since clocks may differ: the latest rebuild need not have the highest id.
-        let latest = workspace.and_then(|workspace| workspace.rebuild);
+        let latest = workspace.and_then(Workspace::into_rebuild);
         items.extend(latest.filter(|latest| before.is_none_or(|before| latest.id < before)));
         items.sort_by_key(|rebuild| Reverse(rebuild.id));
         items.dedup_by_key(|rebuild| rebuild.id);
         has_more |= items.len() > limit.into();
         items.truncate(limit.into());
         let last = items.last().filter(|_| has_more);
-        let next_token = last.map(|last| token::encode(&listing, &last.id.to_string()));
+        let next_token = last.map(|last| listing.token(&last.id.to_string()));
         Ok(Page { items, next_token })
     }
 
     /// The WorkSpace, if it is there and within the directory that the request names.
     async fn find(&self, target: &Target) -> Result<Option<Workspace>, Fault> {
         let workspace = self.store.workspace(&target.workspace_id).await?;
-        Ok(workspace.filter(|workspace| target.allows(workspace)))
+        Ok(workspace.filter(|workspace| workspace.is_within(target)))
     }
 }

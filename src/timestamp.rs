@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime, UtcOffset};
 
-use crate::error::InvalidFormat;
+use crate::format::InvalidFormat;
 
 /// A point in time in UTC, in whole seconds. As text: RFC 3339 with `Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -10,29 +10,59 @@ use sha2::{Digest as _, Sha256};
 /// The bytes of a token that bind it to its listing.
 const TAG: usize = 8;
 
-/// The token of the page of `listing` that starts after `last`.
-#[must_use]
-pub fn encode(listing: &str, last: &str) -> String {
-    let bytes = [&tag(listing, last)[..], last.as_bytes()].concat();
-    URL_SAFE_NO_PAD.encode(bytes)
-}
+/// A listing with its filters, as a text that no other listing has.
+#[derive(Debug)]
+pub struct Listing(String);
 
-/// Where the page of this token starts; `None` if it is not a token of `listing`.
-#[must_use]
-pub fn decode(listing: &str, token: &str) -> Option<String> {
-    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
-    let (start, last) = bytes.split_at_checked(TAG)?;
-    let last = std::str::from_utf8(last).ok()?;
-    (start == tag(listing, last)).then(|| last.to_owned())
-}
+/// The token is not one that its listing gave out.
+#[derive(Debug, PartialEq, Eq)]
+pub struct InvalidToken;
 
-fn tag(listing: &str, last: &str) -> [u8; TAG] {
-    let mut hash = Sha256::new();
-    hash.update(listing);
-    hash.update([0]);
-    hash.update(last);
-    let hash: [u8; 32] = hash.finalize().into();
-    std::array::from_fn(|index| hash[index])
+impl Listing {
+    /// The listing of this name, filtered by these values. Tokens are valid across deployments, so the
+    /// texts never change.
+    #[must_use]
+    pub fn new(name: &str, filters: &[&str]) -> Self {
+        // Its length keeps a filter apart from the next one.
+        let filters = filters.iter().map(|filter| format!(" {}:{filter}", filter.len()));
+        Self(filters.fold(name.to_owned(), |text, filter| text + &filter))
+    }
+
+    /// The token of the page that starts after `last`.
+    #[must_use]
+    pub fn token(&self, last: &str) -> String {
+        let bytes = [&self.tag(last)[..], last.as_bytes()].concat();
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Where the page of this token starts, as `parse` reads it; without a token, at the beginning.
+    ///
+    /// # Errors
+    /// It is not a token of this listing, or `parse` cannot read it.
+    pub fn place<T>(
+        &self,
+        token: Option<&str>,
+        parse: impl FnOnce(String) -> Option<T>,
+    ) -> Result<Option<T>, InvalidToken> {
+        let place = token.map(|token| self.decode(token).and_then(parse).ok_or(InvalidToken));
+        place.transpose()
+    }
+
+    fn decode(&self, token: &str) -> Option<String> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (start, last) = bytes.split_at_checked(TAG)?;
+        let last = std::str::from_utf8(last).ok()?;
+        (start == self.tag(last)).then(|| last.to_owned())
+    }
+
+    fn tag(&self, last: &str) -> [u8; TAG] {
+        let mut hash = Sha256::new();
+        hash.update(&self.0);
+        hash.update([0]);
+        hash.update(last);
+        let hash: [u8; 32] = hash.finalize().into();
+        std::array::from_fn(|index| hash[index])
+    }
 }
 
 #[cfg(test)]
@@ -46,10 +76,15 @@ mod tests {
         fn a_token_belongs_to_its_listing(
             listing in "\\PC{0,20}", other in "\\PC{0,20}", last in "\\PC{0,70}", forged in "\\PC{0,90}",
         ) {
-            let token = encode(&listing, &last);
-            prop_assert_eq!(decode(&listing, &token), Some(last.clone()));
-            prop_assert_eq!(decode(&other, &token).is_some(), listing == other);
-            prop_assert_eq!(decode(&listing, &forged), None);
+            let (this, that) = (Listing::new("x", &[&listing]), Listing::new("x", &[&other]));
+            let token = this.token(&last);
+            let place = |listing: &Listing, token: &str| listing.place(Some(token), Some);
+            prop_assert_eq!(place(&this, &token), Ok(Some(last.clone())));
+            prop_assert_eq!(place(&that, &token).is_ok(), listing == other);
+            prop_assert_eq!(place(&this, &forged), Err(InvalidToken));
+            prop_assert_eq!(this.place(None, Some), Ok(None));
+            let split = Listing::new("x", &[&listing, &other]);
+            prop_assert!(place(&split, &token).is_err());
             let url_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
             prop_assert!(token.bytes().all(url_safe), "{}", token);
             prop_assert!(last.len() < 5 || !token.contains(&last), "{}", token);

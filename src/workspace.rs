@@ -1,61 +1,19 @@
-//! WorkSpaces and their states. Pure: no I/O, no clock.
+//! WorkSpaces. Pure: no I/O, no clock.
 
 mod description;
-mod ids;
 
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
-use strum::{Display, EnumString, VariantArray};
 
 pub use self::description::{
     DataReplicationSettings, Description, GlobalAccelerator, ModificationState, Properties,
     RelatedWorkspace, SnakeCase, StandbyProperties,
 };
-pub use self::ids::{BundleId, DirectoryId, Target, UserName, WorkspaceId, WorkspaceName};
+use crate::ids::{BundleId, DirectoryId, Target, UserName, WorkspaceId, WorkspaceName};
 use crate::rebuild::{Keys, Rebuild};
+use crate::state::State;
 use crate::timestamp::Timestamp;
-
-/// The state of a WorkSpace (API model, shape `WorkspaceState`).
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, VariantArray, Serialize, Deserialize,
-)]
-#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[expect(missing_docs, reason = "the names are the API model's")]
-pub enum State {
-    Pending,
-    Available,
-    Impaired,
-    Unhealthy,
-    Rebooting,
-    Starting,
-    Rebuilding,
-    Restoring,
-    Maintenance,
-    AdminMaintenance,
-    Terminating,
-    Terminated,
-    Suspended,
-    Updating,
-    Stopping,
-    Stopped,
-    Error,
-    /// A state that this version does not know. It allows no rebuild.
-    #[serde(other)]
-    Unknown,
-}
-
-impl State {
-    /// The states from which AWS allows a rebuild (API reference of `RebuildWorkspaces`).
-    pub const REBUILDABLE: [Self; 5] =
-        [Self::Available, Self::Error, Self::Unhealthy, Self::Stopped, Self::Rebooting];
-
-    /// Whether a rebuild may start from this state.
-    #[must_use]
-    pub fn is_rebuildable(self) -> bool {
-        Self::REBUILDABLE.contains(&self)
-    }
-}
+use crate::token::Listing;
 
 /// A WorkSpace and its latest rebuild.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,9 +23,7 @@ pub struct Workspace {
     /// Its state.
     pub state: State,
     /// The current or last rebuild.
-    pub rebuild: Option<Rebuild>,
-    /// Whether that rebuild keeps others out: from its acceptance until its release, after its record.
-    pub has_open_rebuild: bool,
+    pub latest: Latest,
     /// The idempotency keys of its ended rebuilds.
     pub keys: Keys,
     /// Present while it is protected: it then refuses rebuilds.
@@ -80,18 +36,84 @@ pub struct Workspace {
     pub description: Description,
 }
 
+/// The latest rebuild of a WorkSpace, and whether it keeps others out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Latest {
+    /// It was never rebuilt.
+    None,
+    /// From its acceptance until its release, after its record: no other is accepted.
+    Open(Rebuild),
+    /// It has ended, and another one may be accepted.
+    Released(Rebuild),
+}
+
 impl Workspace {
     /// Whether a request to rebuild it would be accepted now.
     #[must_use]
     pub fn is_rebuildable(&self) -> bool {
-        self.state.is_rebuildable() && !self.has_open_rebuild && self.protection.is_none()
+        self.state.is_rebuildable() && !self.has_open_rebuild() && self.protection.is_none()
     }
 
-    /// Its rebuild, if it is open.
+    /// Whether a rebuild keeps others out.
     #[must_use]
-    pub fn open_rebuild(&self) -> Option<&Rebuild> {
-        self.rebuild.as_ref().filter(|_| self.has_open_rebuild)
+    pub fn has_open_rebuild(&self) -> bool {
+        matches!(self.latest, Latest::Open(_))
     }
+
+    /// Whether it is within the directory that a request names.
+    #[must_use]
+    pub fn is_within(&self, target: &Target) -> bool {
+        let wanted = target.directory_id.as_ref().map(DirectoryId::as_str);
+        wanted.is_none() || wanted == self.description.directory_id.as_deref()
+    }
+
+    /// Its latest rebuild.
+    #[must_use]
+    pub fn rebuild(&self) -> Option<&Rebuild> {
+        match &self.latest {
+            Latest::None => None,
+            Latest::Open(rebuild) | Latest::Released(rebuild) => Some(rebuild),
+        }
+    }
+
+    /// The same, without the WorkSpace.
+    #[must_use]
+    pub fn into_rebuild(self) -> Option<Rebuild> {
+        match self.latest {
+            Latest::None => None,
+            Latest::Open(rebuild) | Latest::Released(rebuild) => Some(rebuild),
+        }
+    }
+
+    /// Its open rebuild, if it has one, and what the reconciler needs beside it.
+    #[must_use]
+    pub fn into_open_rebuild(self) -> Option<OpenRebuild> {
+        match self.latest {
+            Latest::None | Latest::Released(_) => None,
+            Latest::Open(rebuild) => Some(OpenRebuild {
+                workspace_id: self.workspace_id,
+                rebuild,
+                keys: self.keys,
+                is_protected: self.protection.is_some(),
+                last_simulated_snapshot_at: self.last_simulated_snapshot_at,
+            }),
+        }
+    }
+}
+
+/// An open rebuild, and what the reconciler needs of its WorkSpace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenRebuild {
+    /// The WorkSpace.
+    pub workspace_id: WorkspaceId,
+    /// The rebuild.
+    pub rebuild: Rebuild,
+    /// See [`Workspace::keys`].
+    pub keys: Keys,
+    /// Whether the WorkSpace is protected.
+    pub is_protected: bool,
+    /// See [`Workspace::last_simulated_snapshot_at`].
+    pub last_simulated_snapshot_at: Option<Timestamp>,
 }
 
 /// Who protected a WorkSpace, when and why.
@@ -112,19 +134,42 @@ pub struct Protection {
 pub enum Filter {
     /// All of them.
     All,
-    /// Those with these ids, each given once.
+    /// The WorkSpaces with these ids, each given once.
     Ids(Vec<WorkspaceId>),
-    /// Those of a directory.
+    /// The WorkSpaces of a directory.
     Directory {
         /// The directory.
         directory_id: DirectoryId,
         /// Only the WorkSpaces of this user.
         user_name: Option<UserName>,
     },
-    /// Those made from a bundle.
+    /// The WorkSpaces made from a bundle.
     Bundle(BundleId),
-    /// Those with a name.
+    /// The WorkSpaces with a name.
     Name(WorkspaceName),
+}
+
+impl Filter {
+    /// The listing of the WorkSpaces that it selects.
+    #[must_use]
+    pub fn listing(&self) -> Listing {
+        let name = "workspaces";
+        match self {
+            Self::All => Listing::new(name, &[]),
+            Self::Ids(ids) => {
+                let ids: Vec<_> = ids.iter().map(WorkspaceId::as_str).collect();
+                Listing::new(name, &["ids", &ids.join(",")])
+            }
+            Self::Directory { directory_id, user_name: None } => {
+                Listing::new(name, &["directory", directory_id.as_str()])
+            }
+            Self::Directory { directory_id, user_name: Some(user_name) } => {
+                Listing::new(name, &["directory", directory_id.as_str(), user_name.as_str()])
+            }
+            Self::Bundle(bundle_id) => Listing::new(name, &["bundle", bundle_id.as_str()]),
+            Self::Name(wanted) => Listing::new(name, &["name", wanted.as_str()]),
+        }
+    }
 }
 
 /// One page of a listing.
@@ -134,20 +179,4 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Where the next page starts; `None` on the last one.
     pub next_token: Option<String>,
-}
-
-#[cfg(test)]
-mod tests {
-    use strum::VariantArray as _;
-
-    use super::*;
-
-    #[test]
-    fn five_of_the_models_states_allow_a_rebuild() {
-        assert_eq!(State::VARIANTS.len(), 17 + 1, "and Unknown");
-        let rebuildable = State::VARIANTS.iter().filter(|state| state.is_rebuildable());
-        let names: Vec<_> = rebuildable.map(ToString::to_string).collect();
-        assert_eq!(names, ["AVAILABLE", "UNHEALTHY", "REBOOTING", "STOPPED", "ERROR"]);
-        assert_eq!(State::AdminMaintenance.to_string(), "ADMIN_MAINTENANCE");
-    }
 }

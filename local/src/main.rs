@@ -13,15 +13,16 @@ use clap::Parser;
 use local::stream::Stream;
 use local::{dynamodb, eventbridge, gateway};
 use rebuild_workspaces::announce::Announcer;
-use rebuild_workspaces::config::{AnnounceConfig, Config, FleetConfig};
+use rebuild_workspaces::config::Limits;
+use rebuild_workspaces::config::{AnnounceConfig, Config, ReconcilerConfig};
 use rebuild_workspaces::fleet::Fleet;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::rebuild::FleetMode;
-use rebuild_workspaces::reconcile::{Limits, Reconciler, Timing};
+use rebuild_workspaces::reconcile::{Reconciler, Timing};
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::{Store, client_config};
-use rebuild_workspaces::{aws_http, telemetry};
+use rebuild_workspaces::{telemetry, transport};
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
@@ -98,11 +99,11 @@ async fn run(options: Options) -> Result<(), Error> {
     let environment =
         |name: &str| local_environment(name, &dynamodb_url, &eventbridge_url, &options);
     let config = Config::from_lookup(environment)?;
-    let mut fleet = FleetConfig::from_lookup(environment)?;
-    fleet.deadline = time::Duration::seconds(options.deadline_seconds.into());
+    let mut fleet = ReconcilerConfig::from_lookup(environment)?;
+    fleet.limits.hand_over_deadline = time::Duration::seconds(options.deadline_seconds.into());
     fleet.limits.max_concurrent = options.max_concurrent;
     let limits = fleet.limits;
-    let http = aws_http::client(&config.aws);
+    let http = transport::http_client(&config.aws);
     let mut client = client_config(&config, http.clone());
     if options.dynamodb_endpoint.is_none() {
         // A busy machine or a slow disk delays the embedded one, and it answers in the end.
@@ -112,12 +113,12 @@ async fn run(options: Options) -> Result<(), Error> {
     let store = Store::new(client, workspaces.clone(), rebuilds.clone());
     match config.fleet_mode {
         FleetMode::Simulated => {
-            let timing = Timing::of_simulated(fleet.deadline);
+            let timing = Timing::of_simulated();
             let fleet = Simulated { rebuild_time: fleet.rebuild_time };
             tokio::spawn(reconcile(store.clone(), fleet, timing, limits));
         }
         FleetMode::AmazonWorkSpaces => {
-            let timing = hurried(fleet.deadline);
+            let timing = hurried();
             let fleet = Amazon::connect(&config, &fleet, http);
             tokio::spawn(reconcile(store.clone(), fleet, timing, limits));
         }
@@ -174,7 +175,7 @@ async fn embedded_dynamodb(options: &Options, eventbridge_url: &str) -> Result<S
     let url = format!("http://{}", listener.local_addr()?);
     let environment = |name: &str| local_environment(name, &url, eventbridge_url, options);
     let config = AnnounceConfig::from_lookup(environment)?;
-    let announcer = Announcer::connect(&config, aws_http::client(&config.aws));
+    let announcer = Announcer::connect(&config, transport::http_client(&config.aws));
     match Stream::at_end(database.clone())? {
         Some(stream) => drop(tokio::spawn(stream.follow(announcer))),
         None => eprintln!("ended rebuilds are not announced: an earlier version made the tables"),
@@ -207,12 +208,11 @@ async fn reconcile(store: Store, fleet: impl Fleet, timing: Timing, limits: Limi
 }
 
 /// The timing for another WorkSpaces API on this machine: a second where the real one gets a minute.
-fn hurried(deadline: time::Duration) -> Timing {
+fn hurried() -> Timing {
     Timing {
-        seen_after: time::Duration::seconds(3),
-        seen_within: time::Duration::seconds(30),
+        observed_after: time::Duration::seconds(3),
+        observed_within: time::Duration::seconds(30),
         settles_after: time::Duration::seconds(3),
-        deadline,
         pass: time::Duration::SECOND,
     }
 }

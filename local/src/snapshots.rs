@@ -7,9 +7,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use rebuild_workspaces::error::WorkspaceError;
 use rebuild_workspaces::fleet::simulated;
+use rebuild_workspaces::ids::{Target, WorkspaceId};
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::timestamp::EpochSeconds;
-use rebuild_workspaces::workspace::{Target, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -95,7 +95,8 @@ async fn newest(service: &Service, id: String) -> Result<Vec<Snapshot>, Failure>
             failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", error.to_string())
         }
     })?;
-    let newest = simulated::snapshot(&workspace, OffsetDateTime::now_utc().into());
+    let newest =
+        simulated::snapshot(workspace.last_simulated_snapshot_at, OffsetDateTime::now_utc().into());
     Ok(newest.map(|at| Snapshot { snapshot_time: EpochSeconds(at) }).into_iter().collect())
 }
 

@@ -1,18 +1,18 @@
 //! The API function: answers API Gateway, with one DynamoDB request per rebuild request.
 
 use lambda_runtime::{Error, service_fn};
-use rebuild_workspaces::config::Config;
+use rebuild_workspaces::config::{Config, variable};
 use rebuild_workspaces::http::invoke;
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::Store;
-use rebuild_workspaces::{aws_http, telemetry};
+use rebuild_workspaces::{telemetry, transport};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let config =
-        Config::from_env().inspect_err(|error| tracing::error!(%error, "the start failed"))?;
-    let store = Store::connect(&config, aws_http::client(&config.aws));
+    let config = Config::from_lookup(variable)
+        .inspect_err(|error| tracing::error!(%error, "startup failed"))?;
+    let store = Store::connect(&config, transport::http_client(&config.aws));
     store.warm_up().await;
     let service = &Service::new(store, config.fleet_mode);
     lambda_runtime::run(service_fn(move |event| invoke(service, event))).await

@@ -1,14 +1,14 @@
 //! The reconciler: runs on two schedules, `{"schedule":"follow"}` and `{"schedule":"sync"}`.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use rebuild_workspaces::config::{Config, FleetConfig};
+use rebuild_workspaces::config::{Config, Limits, ReconcilerConfig, variable};
 use rebuild_workspaces::fleet::Fleet;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::rebuild::FleetMode;
-use rebuild_workspaces::reconcile::{Followed, Limits, Reconciler, Synced, Timing};
+use rebuild_workspaces::reconcile::{Followed, Reconciler, Synced, Timing};
 use rebuild_workspaces::store::Store;
-use rebuild_workspaces::{aws_http, telemetry};
+use rebuild_workspaces::{telemetry, transport};
 use serde::Deserialize;
 use time::OffsetDateTime;
 use tracing::info;
@@ -24,20 +24,21 @@ enum Tick {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let read = || Ok::<_, Error>((Config::from_env()?, FleetConfig::from_env()?));
-    let (config, fleet) =
-        read().inspect_err(|error| tracing::error!(%error, "the start failed"))?;
-    let http = aws_http::client(&config.aws);
+    let read = || {
+        Ok::<_, Error>((Config::from_lookup(variable)?, ReconcilerConfig::from_lookup(variable)?))
+    };
+    let (config, fleet) = read().inspect_err(|error| tracing::error!(%error, "startup failed"))?;
+    let http = transport::http_client(&config.aws);
     let store = Store::connect(&config, http.clone());
-    let (deadline, limits) = (fleet.deadline, fleet.limits);
+    let limits = fleet.limits;
     match config.fleet_mode {
         FleetMode::Simulated => {
             let fleet = Simulated { rebuild_time: fleet.rebuild_time };
-            run(store, fleet, Timing::of_simulated(deadline), limits).await
+            run(store, fleet, Timing::of_simulated(), limits).await
         }
         FleetMode::AmazonWorkSpaces => {
             let fleet = Amazon::connect(&config, &fleet, http);
-            run(store, fleet, Timing::of_amazon(deadline), limits).await
+            run(store, fleet, Timing::of_amazon(), limits).await
         }
     }
 }
@@ -59,7 +60,7 @@ type Clock = fn() -> OffsetDateTime;
 
 async fn follow(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error> {
     let pass = reconciler.follow().await?;
-    let Followed { open, oldest_open_seconds, handed_over, free, seen, ended, .. } = pass;
+    let Followed { open, oldest_open_seconds, handed_over, free, observed, ended, .. } = pass;
     let Followed { failures, is_complete, .. } = pass;
     info!(
         schedule = "follow",
@@ -67,7 +68,7 @@ async fn follow(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error>
         oldest_open_seconds,
         handed_over,
         free,
-        seen,
+        observed,
         ended,
         failures,
         complete = is_complete,
@@ -85,7 +86,7 @@ async fn sync(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error> {
 fn fail_if_undone(is_complete: bool, failures: usize) -> Result<(), Error> {
     match (is_complete, failures) {
         (true, 0) => Ok(()),
-        (true, _) => Err(format!("{failures} WorkSpaces were not moved on").into()),
+        (true, _) => Err(format!("{failures} WorkSpaces did not advance").into()),
         (false, _) => Err("the pass ran out of time".into()),
     }
 }

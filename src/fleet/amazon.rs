@@ -2,16 +2,13 @@
 
 mod listed;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_workspaces::Client;
+use aws_sdk_workspaces::config::SharedHttpClient;
 use aws_sdk_workspaces::config::retry::RetryConfig;
-use aws_sdk_workspaces::config::timeout::TimeoutConfig;
-use aws_sdk_workspaces::config::{
-    BehaviorVersion, SharedHttpClient, StalledStreamProtectionConfig,
-};
 use aws_sdk_workspaces::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_workspaces::operation::rebuild_workspaces::RebuildWorkspacesError;
 use aws_sdk_workspaces::types::RebuildRequest;
@@ -19,63 +16,45 @@ use tokio::time::{Instant, sleep_until};
 
 use self::listed::listed;
 use super::{Fleet, HandOverError, Listed};
-use crate::aws_http::never_sent;
-use crate::config::{Config, FleetConfig};
+use crate::config::{Config, ReconcilerConfig};
 use crate::error::Cause;
-use crate::rebuild::FleetMode;
+use crate::ids::WorkspaceId;
+use crate::rebuild::{Class, FleetMode};
+use crate::state::State;
 use crate::timestamp::Timestamp;
-use crate::workspace::{State, Workspace, WorkspaceId};
+use crate::transport::{never_sent, sdk_config};
+use crate::workspace::OpenRebuild;
 
 /// The WorkSpaces of this account and region.
 #[derive(Debug)]
 pub struct Amazon {
     client: Client,
-    calls: Pace,
-    listing: Pace,
+    calls: RateLimit,
+    listing: RateLimit,
 }
 
 impl Amazon {
     /// The fleet behind the WorkSpaces API.
     #[must_use]
-    pub fn connect(config: &Config, fleet: &FleetConfig, http: SharedHttpClient) -> Self {
-        let mut builder = aws_sdk_workspaces::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(config.aws.region.clone())
-            .credentials_provider(config.aws.credentials.clone())
-            .http_client(http)
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            // For describing. A hand-over turns retries off.
-            .retry_config(RetryConfig::standard().with_max_attempts(2))
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .operation_attempt_timeout(Duration::from_secs(5))
-                    .operation_timeout(Duration::from_secs(12))
-                    .build(),
-            );
-        builder.set_endpoint_url(fleet.endpoint.clone());
-        Self::new(Client::from_conf(builder.build()))
+    pub fn connect(config: &Config, fleet: &ReconcilerConfig, http: SharedHttpClient) -> Self {
+        // For describing. A hand-over turns retries off.
+        let retries = RetryConfig::standard().with_max_attempts(2);
+        let timeouts = (Duration::from_secs(5), Duration::from_secs(12));
+        let endpoint = fleet.endpoint.as_ref();
+        Self::new(Client::new(&sdk_config(&config.aws, http, endpoint, retries, timeouts)))
     }
 
     /// The fleet behind a client. Calls keep to 2 a second with a burst of 5, a careful choice
     /// since AWS states no limit; listing takes at most half of that.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        let calls = Pace::new(Duration::from_millis(500), 5);
-        let listing = Pace::new(Duration::from_secs(1), 1);
+        let calls = RateLimit::new(Duration::from_millis(500), 5);
+        let listing = RateLimit::new(Duration::from_secs(1), 1);
         Self { client, calls, listing }
     }
-}
 
-impl Fleet for Amazon {
-    const MODE: FleetMode = FleetMode::AmazonWorkSpaces;
-
-    async fn describe(
-        &self,
-        workspaces: &[Workspace],
-        _: Timestamp,
-    ) -> Result<HashMap<WorkspaceId, State>, Cause> {
-        let ids = workspaces.iter().map(|workspace| workspace.workspace_id.to_string());
-        let ids: Vec<_> = ids.collect();
+    /// The states of the WorkSpaces with these ids.
+    async fn states(&self, ids: Vec<String>) -> Result<HashMap<WorkspaceId, State>, Cause> {
         let mut states = HashMap::new();
         let mut token = None;
         // A WorkSpace is missing only if no page has it.
@@ -92,14 +71,32 @@ impl Fleet for Amazon {
             }
         }
     }
+}
+
+impl Fleet for Amazon {
+    const MODE: FleetMode = FleetMode::AmazonWorkSpaces;
+
+    async fn describe(
+        &self,
+        open: &[OpenRebuild],
+        _: Timestamp,
+    ) -> Result<HashMap<WorkspaceId, State>, Cause> {
+        self.states(open.iter().map(|open| open.workspace_id.to_string()).collect()).await
+    }
+
+    async fn find(&self, ids: &[WorkspaceId]) -> Result<HashSet<WorkspaceId>, Cause> {
+        let states = self.states(ids.iter().map(ToString::to_string).collect()).await?;
+        let there = states.into_iter().filter(|(_, state)| Class::of(Some(*state)) != Class::Gone);
+        Ok(there.map(|(id, _)| id).collect())
+    }
 
     async fn newest_snapshot(
         &self,
-        workspace: &Workspace,
+        open: &OpenRebuild,
         _: Timestamp,
     ) -> Result<Option<Timestamp>, Cause> {
         self.calls.wait().await;
-        let id = workspace.workspace_id.as_str();
+        let id = open.workspace_id.as_str();
         let answer = self.client.describe_workspace_snapshots().workspace_id(id).send().await?;
         // Snapshots for rebuilding include the user volume (API reference).
         let snapshots = answer.rebuild_snapshots.unwrap_or_default().into_iter();
@@ -191,13 +188,13 @@ fn is_throttling(code: &str) -> bool {
 /// A rate limit: one call each `interval`, and `burst` calls at once after a pause. (The generic
 /// cell rate algorithm: `free_at` is when the calls so far would be done at that rate.)
 #[derive(Debug)]
-struct Pace {
+struct RateLimit {
     interval: Duration,
     burst: u32,
     free_at: Mutex<Instant>,
 }
 
-impl Pace {
+impl RateLimit {
     fn new(interval: Duration, burst: u32) -> Self {
         Self { interval, burst, free_at: Mutex::new(Instant::now()) }
     }

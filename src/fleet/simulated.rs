@@ -1,16 +1,18 @@
 //! A fleet without WorkSpaces. It keeps no memory: its answers depend only on the item and the
 //! clock, so that they are the same from any Lambda environment.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
 use super::{Fleet, HandOverError, Listed};
 use crate::error::Cause;
-use crate::rebuild::{FleetMode, Rebuild};
+use crate::ids::WorkspaceId;
+use crate::rebuild::FleetMode;
+use crate::state::State;
 use crate::timestamp::Timestamp;
-use crate::workspace::{State, Workspace, WorkspaceId};
+use crate::workspace::OpenRebuild;
 
 /// A simulated fleet, in which a rebuild takes `rebuild_time`.
 #[derive(Clone, Copy, Debug)]
@@ -21,22 +23,18 @@ pub struct Simulated {
 
 impl Simulated {
     /// The state in the item until the rebuild is handed over; then REBUILDING for the rebuild time,
-    /// and at least until a pass has seen it.
-    fn state(&self, workspace: &Workspace, now: Timestamp) -> State {
-        let open = workspace.rebuild.as_ref().filter(|rebuild| rebuild.is_open());
-        let Some(rebuild) = open else {
-            return workspace.state;
+    /// and at least until a look has shown it.
+    fn state(&self, open: &OpenRebuild, now: Timestamp) -> State {
+        let Some(claim) = &open.rebuild.claim else {
+            return open.rebuild.previous_state.unwrap_or(State::Available);
         };
-        match rebuild.claimed_at {
-            None => rebuild.previous_state.unwrap_or(State::Available),
-            Some(at) if self.is_running(rebuild, at, now) => State::Rebuilding,
-            Some(_) if fails(&workspace.workspace_id) => State::Error,
-            Some(_) => State::Available,
+        if open.rebuild.observed_at().is_none() || now.since(claim.at) < self.rebuild_time {
+            State::Rebuilding
+        } else if fails(&open.workspace_id) {
+            State::Error
+        } else {
+            State::Available
         }
-    }
-
-    fn is_running(&self, rebuild: &Rebuild, since: Timestamp, now: Timestamp) -> bool {
-        rebuild.seen_rebuilding_at.is_none() || now.since(since) < self.rebuild_time
     }
 }
 
@@ -46,12 +44,12 @@ fn fails(id: &WorkspaceId) -> bool {
     id.as_str().bytes().fold(0_u8, u8::wrapping_add) % 8 == 7
 }
 
-/// Snapshots are taken every 12 hours, as in AWS. A sample can say when its last one was taken; one
-/// at the Unix epoch stands for none.
+/// The newest snapshot at `now`: they are taken every 12 hours, as in AWS. A sample can say when its `last`
+/// one was taken; one at the Unix epoch stands for none.
 #[must_use]
-pub fn snapshot(workspace: &Workspace, now: Timestamp) -> Option<Timestamp> {
+pub fn snapshot(last: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
     const INTERVAL: i64 = 12 * 60 * 60;
-    let latest = workspace.last_simulated_snapshot_at.map_or(now, |last| last.min(now));
+    let latest = last.map_or(now, |last| last.min(now));
     let seconds = latest.epoch_seconds() / INTERVAL * INTERVAL;
     let time = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
     (time > OffsetDateTime::UNIX_EPOCH).then(|| time.into())
@@ -62,21 +60,24 @@ impl Fleet for Simulated {
 
     async fn describe(
         &self,
-        workspaces: &[Workspace],
+        open: &[OpenRebuild],
         now: Timestamp,
     ) -> Result<HashMap<WorkspaceId, State>, Cause> {
-        let states = workspaces
-            .iter()
-            .map(|workspace| (workspace.workspace_id.clone(), self.state(workspace, now)));
+        let states = open.iter().map(|open| (open.workspace_id.clone(), self.state(open, now)));
         Ok(states.collect())
+    }
+
+    /// All of them, since none ever leaves.
+    async fn find(&self, ids: &[WorkspaceId]) -> Result<HashSet<WorkspaceId>, Cause> {
+        Ok(ids.iter().cloned().collect())
     }
 
     async fn newest_snapshot(
         &self,
-        workspace: &Workspace,
+        open: &OpenRebuild,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Cause> {
-        Ok(snapshot(workspace, now))
+        Ok(snapshot(open.last_simulated_snapshot_at, now))
     }
 
     /// Always succeeds: the claim in the item is all that the simulation needs.

@@ -20,9 +20,10 @@ use self::input::{DescribeWorkspacesInput, RebuildWorkspacesInput};
 use self::output::{DescribeWorkspacesOutput, FailedRequest, RebuildWorkspacesOutput};
 use super::call::Call;
 use super::failure::Failure;
-use crate::error::{InvalidFormat, RebuildError};
+use crate::error::AcceptError;
+use crate::format::InvalidFormat;
+use crate::ids::Target;
 use crate::service::RebuildRequest;
-use crate::workspace::Target;
 
 /// The headers by which all attempts of one SDK call recognise each other. PHP sends the second.
 const INVOCATION_IDS: [&str; 2] = ["amz-sdk-invocation-id", "aws-sdk-invocation-id"];
@@ -77,26 +78,26 @@ async fn rebuild_workspaces(
         maximum_snapshot_age_hours: None,
         caller: call.caller(),
     };
-    let (error_code, error) = match call.service.rebuild(&target, request).await {
+    let (error_code, error) = match call.service.accept(&target, request).await {
         Ok(accepted) => {
             call.log_line.accepted(&accepted);
             return Ok(RebuildWorkspacesOutput { failed_requests: vec![] });
         }
-        Err(error @ RebuildError::WorkspaceNotFound(_)) => ("ResourceNotFound.Workspace", error),
-        Err(error @ (RebuildError::InvalidState { .. } | RebuildError::NotReleased(_))) => {
+        Err(error @ AcceptError::WorkspaceNotFound(_)) => ("ResourceNotFound.Workspace", error),
+        Err(error @ (AcceptError::InvalidState { .. } | AcceptError::NotReleased(_))) => {
             ("InvalidResourceState.Workspace", error)
         }
-        Err(error @ RebuildError::Protected(_)) => ("OperationNotSupported.Workspace", error),
-        Err(error @ RebuildError::KeyReused) => {
+        Err(error @ AcceptError::Protected(_)) => ("OperationNotSupported.Workspace", error),
+        Err(error @ AcceptError::KeyReused) => {
             return Err(Exception::combination(error.to_string()));
         }
-        Err(error @ RebuildError::OutcomeUnknown { .. }) => {
+        Err(error @ AcceptError::OutcomeUnknown { .. }) => {
             // The user sees this after the last retry of the SDK. A new call has another key.
             let message = format!("{error}; check the WorkSpace before you retry");
             let failure = Failure { message, ..error.into() };
             return Err(Exception::internal(failure));
         }
-        Err(RebuildError::Fault(fault)) => return Err(fault.into()),
+        Err(AcceptError::Fault(fault)) => return Err(fault.into()),
     };
     let error_message = error.to_string();
     call.log_line.failed(error.into());

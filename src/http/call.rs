@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::LogLine;
 use super::event::HEADERS;
 use super::failure::{Code, Failure};
-use crate::error::InvalidFormat;
+use crate::format::InvalidFormat;
 use crate::service::{Caller, Service};
 
 /// The longest body that is read, in KiB.

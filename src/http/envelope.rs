@@ -15,10 +15,10 @@ use self::decode::Paging;
 use self::resource::Resource;
 use super::call::{Call, respond};
 use super::failure::{Code, Failure};
-use crate::error::{CancelError, DescribeRebuildError, RebuildError};
+use crate::error::{AcceptError, CancelError, DescribeRebuildError};
+use crate::ids::Target;
 use crate::rebuild::RebuildId;
 use crate::service::RebuildRequest;
-use crate::workspace::Target;
 
 const CONTENT_TYPE: &str = "application/json";
 /// Seconds until an open rebuild may have moved on: the reconciler runs once a minute.
@@ -80,9 +80,9 @@ async fn rebuild(
     call.log_line.decoded("RebuildWorkspaces", Some(&target.workspace_id));
     let location = |id| format!("{rebuilds}/{id}");
     let has_key = request.idempotency_key.is_some();
-    let accepted = match call.service.rebuild(target, request).await {
+    let accepted = match call.service.accept(target, request).await {
         Ok(accepted) => accepted,
-        Err(error @ RebuildError::OutcomeUnknown { rebuild_id, .. }) => {
+        Err(error @ AcceptError::OutcomeUnknown { rebuild_id, .. }) => {
             let advice = if has_key {
                 "repeat the request with the same idempotency key"
             } else {
@@ -149,7 +149,7 @@ async fn list_open_rebuilds(call: &mut Call<'_>) -> Answer {
     let status = decode::open_status(call)?;
     let Paging { limit, token } = decode::paging(call)?;
     call.log_line.decoded("ListOpenRebuilds", None);
-    let page = call.service.list_open_rebuilds(status, limit, token).await?;
+    let page = call.service.list_open_rebuilds(status.as_ref(), limit, token).await?;
     Ok(success(StatusCode::OK, RebuildsData::of_workspaces(&page)))
 }
 
@@ -166,7 +166,7 @@ async fn describe_rebuild(call: &mut Call<'_>, target: &Target, rebuild_id: &str
     call.log_line.decoded("DescribeRebuild", Some(&target.workspace_id));
     let rebuild = call.service.describe_rebuild(target, rebuild_id).await?;
     let mut response = success(StatusCode::OK, RebuildData::new(&target.workspace_id, &rebuild));
-    if rebuild.is_open() {
+    if rebuild.ending().is_none() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(FOLLOW_SECONDS));
     }
     Ok(response)

@@ -4,9 +4,10 @@ use strum::IntoStaticStr;
 
 use super::members::InvalidBody;
 use crate::error::{
-    CancelError, Cause, DescribeRebuildError, Fault, InvalidFormat, ListError, ListRebuildsError,
-    ProtectionError, RebuildError, WorkspaceError,
+    AcceptError, CancelError, Cause, DescribeRebuildError, Fault, ListError, ListRebuildsError,
+    ProtectionError, WorkspaceError,
 };
+use crate::format::InvalidFormat;
 
 /// The stable code of a failure: part of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
@@ -95,23 +96,21 @@ impl From<Fault> for Failure {
     }
 }
 
-impl From<RebuildError> for Failure {
-    fn from(error: RebuildError) -> Self {
+impl From<AcceptError> for Failure {
+    fn from(error: AcceptError) -> Self {
         let message = error.to_string();
         match error {
-            RebuildError::WorkspaceNotFound(_) => Self::refusal(Code::WorkspaceNotFound, message),
-            RebuildError::InvalidState { .. } => {
-                Self::refusal(Code::InvalidWorkspaceState, message)
-            }
-            RebuildError::NotReleased(_) => {
+            AcceptError::WorkspaceNotFound(_) => Self::refusal(Code::WorkspaceNotFound, message),
+            AcceptError::InvalidState { .. } => Self::refusal(Code::InvalidWorkspaceState, message),
+            AcceptError::NotReleased(_) => {
                 Self::refusal(Code::InvalidWorkspaceState, message).with_retry_after()
             }
-            RebuildError::Protected(_) => Self::refusal(Code::WorkspaceProtected, message),
-            RebuildError::KeyReused => Self::refusal(Code::IdempotencyKeyReused, message),
-            RebuildError::OutcomeUnknown { source, .. } => {
+            AcceptError::Protected(_) => Self::refusal(Code::WorkspaceProtected, message),
+            AcceptError::KeyReused => Self::refusal(Code::IdempotencyKeyReused, message),
+            AcceptError::OutcomeUnknown { source, .. } => {
                 Self::fault(Code::OutcomeUnknown, message, source)
             }
-            RebuildError::Fault(fault) => fault.into(),
+            AcceptError::Fault(fault) => fault.into(),
         }
     }
 }

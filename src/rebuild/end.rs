@@ -4,60 +4,97 @@ use strum::Display;
 use time::Duration;
 
 use super::Status;
-use crate::workspace::State;
+use crate::state::State;
+use crate::timestamp::Timestamp;
 
 /// How long a rebuild may take once it was handed over.
 pub const TIME_LIMIT: Duration = Duration::hours(4);
 
-/// How a rebuild ends.
+/// What a pass decides about the end of a rebuild.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
-    /// Whether the WorkSpace was rebuilt.
-    pub outcome: Outcome,
+    /// How the rebuild ends.
+    pub conclusion: Conclusion,
     /// The state that the WorkSpace gets.
     pub state: State,
 }
 
 impl End {
-    /// Whether the WorkSpace is no longer there.
+    /// A rebuild that failed.
     #[must_use]
-    pub fn is_gone(&self) -> bool {
-        self.outcome == Outcome::Failed(Failure::Known(FailureCode::WorkspaceGone))
+    pub fn failed(failure: Failure, state: State) -> Self {
+        Self { conclusion: Conclusion::Failed(failure.into()), state }
+    }
+
+    /// A rebuild of which nobody can tell whether the WorkSpace was rebuilt.
+    #[must_use]
+    pub fn unknown(code: UnknownCode, state: State) -> Self {
+        let detail = ErrorDetail { code: code.to_string(), message: code.message() };
+        Self { conclusion: Conclusion::Unknown(detail), state }
     }
 }
 
-/// Whether the WorkSpace was rebuilt.
+/// How and when a rebuild ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was.
-    Succeeded,
-    /// It was not.
-    Failed(Failure),
-    /// Nobody can tell.
-    Unknown(UnknownCode),
+pub struct Ending {
+    /// When.
+    pub at: Timestamp,
+    /// How.
+    pub conclusion: Conclusion,
 }
 
-impl Outcome {
-    /// The status in the record.
+/// How a rebuild ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// The WorkSpace was rebuilt.
+    Succeeded,
+    /// It was not.
+    Failed(ErrorDetail),
+    /// Nobody can tell.
+    Unknown(ErrorDetail),
+    /// A caller cancelled the rebuild before it was handed over.
+    Cancelled {
+        /// IAM ARN of the caller, or the IP address if the API knows no ARN.
+        by: Option<String>,
+    },
+}
+
+/// Why a rebuild did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorDetail {
+    /// A [`FailureCode`], an [`UnknownCode`], or the fleet's own code.
+    pub code: String,
+    /// The error in words.
+    pub message: String,
+}
+
+impl Conclusion {
+    /// The status of a rebuild that ended so.
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
             Self::Succeeded => Status::Succeeded,
             Self::Failed(_) => Status::Failed,
             Self::Unknown(_) => Status::Unknown,
+            Self::Cancelled { .. } => Status::Cancelled,
         }
     }
 
-    /// The error's code and message in the record, unless the rebuild succeeded.
+    /// Who cancelled it.
     #[must_use]
-    pub fn error(&self) -> Option<(String, String)> {
+    pub fn cancelled_by(&self) -> Option<&str> {
         match self {
-            Self::Succeeded => None,
-            Self::Failed(Failure::Known(code)) => Some((code.to_string(), code.message().into())),
-            Self::Failed(Failure::Refused(code)) => {
-                Some((code.clone(), "the fleet refused the rebuild".to_owned()))
-            }
-            Self::Unknown(code) => Some((code.to_string(), code.message())),
+            Self::Succeeded | Self::Failed(_) | Self::Unknown(_) => None,
+            Self::Cancelled { by } => by.as_deref(),
+        }
+    }
+
+    /// Why it did not succeed.
+    #[must_use]
+    pub fn error(&self) -> Option<&ErrorDetail> {
+        match self {
+            Self::Succeeded | Self::Cancelled { .. } => None,
+            Self::Failed(detail) | Self::Unknown(detail) => Some(detail),
         }
     }
 }
@@ -69,6 +106,19 @@ pub enum Failure {
     Known(FailureCode),
     /// The fleet refused, with this code of its own.
     Refused(String),
+}
+
+impl From<Failure> for ErrorDetail {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Known(code) => {
+                Self { code: code.to_string(), message: code.message().to_owned() }
+            }
+            Failure::Refused(code) => {
+                Self { code, message: "the fleet refused the rebuild".to_owned() }
+            }
+        }
+    }
 }
 
 /// Codes of failed rebuilds that are this project's own; all others are the fleet's.

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use time::Duration;
 
 use super::{Rebuild, RebuildId};
-use crate::error::InvalidFormat;
+use crate::format::InvalidFormat;
 use crate::timestamp::Timestamp;
 
 /// How long a key is remembered after its rebuild ended.
@@ -153,7 +153,7 @@ impl Keys {
         if ended.idempotency_key.is_remembered() {
             let remembered = Remembered {
                 id: ended.id,
-                ended_at: ended.ended_at.unwrap_or(now),
+                ended_at: ended.ending().map_or(now, |ending| ending.at),
                 fingerprint: ended.parameters().fingerprint(),
             };
             self.0.insert(ended.idempotency_key.hash(), remembered);
@@ -172,6 +172,7 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
+    use crate::rebuild::{Conclusion, Ending, Phase};
 
     #[test]
     fn a_key_is_visible_ascii() {
@@ -213,7 +214,8 @@ mod tests {
 
     fn ended(key: &str, at: OffsetDateTime) -> Rebuild {
         let idempotency_key = IdempotencyKey::from_client(key).expect("a key");
-        Rebuild { idempotency_key, ended_at: Some(at.into()), ..Rebuild::new(at) }
+        let phase = Phase::Ended(Ending { at: at.into(), conclusion: Conclusion::Succeeded });
+        Rebuild { idempotency_key, phase, ..Rebuild::new(at) }
     }
 
     #[test]

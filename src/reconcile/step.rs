@@ -4,12 +4,14 @@
 use time::Duration;
 
 use super::Timing;
+use crate::config::Limits;
 use crate::rebuild::{
-    Class, End, Failure, FailureCode, FleetMode, Outcome, Rebuild, Sight, Stage, TIME_LIMIT,
-    UnknownCode,
+    Class, Conclusion, End, Failure, FailureCode, FleetMode, Observation, Rebuild, Stage,
+    TIME_LIMIT, UnknownCode,
 };
+use crate::state::State;
 use crate::timestamp::Timestamp;
-use crate::workspace::{State, Workspace};
+use crate::workspace::OpenRebuild;
 
 /// How long a rebuild waits for a passing state to end before it is handed over.
 const PASSING_STATE_LIMIT: Duration = Duration::hours(1);
@@ -22,13 +24,15 @@ pub enum Step {
     /// Look at the WorkSpace, and ask again.
     Look,
     /// Note what the looks have shown since when (`None`: nothing that may decide).
-    Note(Option<Sight>),
+    Observe(Option<Observation>),
     /// Hand it over to the fleet; the WorkSpace is in this state.
     HandOver(State),
-    /// Note that the WorkSpace was seen in REBUILDING.
-    See,
+    /// Note that the look has shown the WorkSpace in REBUILDING.
+    ObserveRebuilding,
     /// End it.
     End(End),
+    /// End it as failed, if the fleet does not know the WorkSpace's id either.
+    Gone,
     /// Record its end and release the WorkSpace.
     Close,
 }
@@ -42,32 +46,30 @@ pub struct Look {
     pub at: Timestamp,
 }
 
-/// What to do at `now` about the open rebuild of a WorkSpace in a fleet of this mode. The first call
+/// What to do at `now` about an open rebuild in a fleet of this mode. The first call
 /// is without a look, since a rebuild may need none.
 #[must_use]
 pub fn next_step(
-    workspace: &Workspace,
+    open: &OpenRebuild,
     mode: FleetMode,
     look: Option<Look>,
     now: Timestamp,
-    timing: &Timing,
+    (timing, limits): (&Timing, &Limits),
 ) -> Step {
-    let Some(rebuild) = workspace.open_rebuild() else {
-        return Step::Wait;
-    };
+    let rebuild = &open.rebuild;
     let stage = rebuild.stage();
     let is_of_this_fleet = rebuild.fleet_mode == mode;
     match (stage, look) {
         (Stage::Ended, _) => Step::Close,
-        (Stage::Newer, _) => Step::Wait,
+        (Stage::Unrecognized, _) => Step::Wait,
         (Stage::Requested, _) if !is_of_this_fleet => untouched(rebuild, FailureCode::FleetChanged),
-        (Stage::Requested, _) if now.since(rebuild.created_at) >= timing.deadline => {
+        (Stage::Requested, _) if now.since(rebuild.created_at) >= limits.hand_over_deadline => {
             untouched(rebuild, FailureCode::Expired)
         }
-        (Stage::Requested, _) if workspace.protection.is_some() => {
+        (Stage::Requested, _) if open.is_protected => {
             untouched(rebuild, FailureCode::WorkspaceProtected)
         }
-        (Stage::Claimed { .. } | Stage::Started { .. } | Stage::Seen { .. }, _)
+        (Stage::Claimed { .. } | Stage::Started { .. } | Stage::Observed { .. }, _)
             if !is_of_this_fleet =>
         {
             unknown(UnknownCode::FleetChanged)
@@ -75,12 +77,12 @@ pub fn next_step(
         (_, None) => Step::Look,
         (Stage::Requested, Some(look)) => next_of_requested(rebuild, look, timing),
         (Stage::Claimed { since }, Some(look)) => {
-            next_of_unseen(rebuild, look, since, UnknownCode::HandoverUnknown, timing)
+            next_of_unobserved(rebuild, look, since, UnknownCode::HandoverUnknown, timing)
         }
         (Stage::Started { since }, Some(look)) => {
-            next_of_unseen(rebuild, look, since, UnknownCode::NotObserved, timing)
+            next_of_unobserved(rebuild, look, since, UnknownCode::NotObserved, timing)
         }
-        (Stage::Seen { since }, Some(look)) => next_of_seen(rebuild, look, since, timing),
+        (Stage::Observed { since }, Some(look)) => next_of_observed(rebuild, look, since, timing),
     }
 }
 
@@ -108,10 +110,10 @@ pub(super) fn usable_snapshot(
 fn next_of_requested(rebuild: &Rebuild, look: Look, timing: &Timing) -> Step {
     let class = Class::of(look.state);
     let state = known_state(rebuild, look);
-    let (time, end) = match class {
+    let (time, step) = match class {
         // The hand-over may have to wait, so what was noted goes first.
-        Class::Well | Class::Ill | Class::Rebooting if rebuild.sight.is_some() => {
-            return Step::Note(None);
+        Class::Well | Class::Ill | Class::Rebooting if rebuild.observation().is_some() => {
+            return Step::Observe(None);
         }
         Class::Well | Class::Ill | Class::Rebooting => return Step::HandOver(state),
         Class::Passing => (PASSING_STATE_LIMIT, failed(FailureCode::InvalidState, state)),
@@ -119,13 +121,13 @@ fn next_of_requested(rebuild: &Rebuild, look: Look, timing: &Timing) -> Step {
         Class::Rebuilding | Class::Stuck => {
             (timing.settles_after, failed(FailureCode::InvalidState, state))
         }
-        Class::Gone => (timing.settles_after, gone()),
+        Class::Gone => (timing.settles_after, Step::Gone),
     };
-    settled(rebuild, class, look, time, end)
+    settled(rebuild, class, look, time, step)
 }
 
-/// Handed over, or perhaps handed over, and not yet seen in REBUILDING.
-fn next_of_unseen(
+/// Handed over, or perhaps handed over, and not yet observed in REBUILDING.
+fn next_of_unobserved(
     rebuild: &Rebuild,
     look: Look,
     since: Timestamp,
@@ -135,48 +137,48 @@ fn next_of_unseen(
     let class = Class::of(look.state);
     let state = known_state(rebuild, look);
     let age = look.at.since(since);
-    let end = match class {
-        Class::Rebuilding if age >= timing.seen_after => return Step::See,
-        Class::Well | Class::Ill if age < timing.seen_within => return wait(rebuild),
-        Class::Well | Class::Ill => End { outcome: Outcome::Unknown(code), state },
-        Class::Gone => gone(),
+    let step = match class {
+        Class::Rebuilding if age >= timing.observed_after => return Step::ObserveRebuilding,
+        Class::Well | Class::Ill if age < timing.observed_within => return wait(rebuild),
+        Class::Well | Class::Ill => Step::End(End::unknown(code, state)),
+        Class::Gone => Step::Gone,
         Class::Rebuilding | Class::Rebooting | Class::Passing | Class::Stuck => {
             return wait_or_time_out(rebuild, age);
         }
     };
-    settled(rebuild, class, look, timing.settles_after, end)
+    settled(rebuild, class, look, timing.settles_after, step)
 }
 
-fn next_of_seen(rebuild: &Rebuild, look: Look, since: Timestamp, timing: &Timing) -> Step {
+fn next_of_observed(rebuild: &Rebuild, look: Look, since: Timestamp, timing: &Timing) -> Step {
     let class = Class::of(look.state);
     let state = known_state(rebuild, look);
-    let end = match class {
-        Class::Well => End { outcome: Outcome::Succeeded, state },
+    let step = match class {
+        Class::Well => Step::End(End { conclusion: Conclusion::Succeeded, state }),
         Class::Ill => failed(FailureCode::RebuildFailed, state),
-        Class::Gone => gone(),
+        Class::Gone => Step::Gone,
         Class::Rebuilding | Class::Rebooting | Class::Passing | Class::Stuck => {
             return wait_or_time_out(rebuild, look.at.since(since));
         }
     };
-    settled(rebuild, class, look, timing.settles_after, end)
+    settled(rebuild, class, look, timing.settles_after, step)
 }
 
-/// Ends the rebuild if every look for `time` has shown this class.
-fn settled(rebuild: &Rebuild, class: Class, look: Look, time: Duration, end: End) -> Step {
-    let noted = rebuild.sight.filter(|sight| sight.shown == class);
-    let since = noted.map_or(look.at, |sight| sight.since);
+/// Takes the step if every look for `time` has shown this class.
+fn settled(rebuild: &Rebuild, class: Class, look: Look, time: Duration, step: Step) -> Step {
+    let noted = rebuild.observation().filter(|observation| observation.shown == class);
+    let since = noted.map_or(look.at, |observation| observation.since);
     if look.at.since(since) >= time {
-        Step::End(end)
+        step
     } else if noted.is_some() {
         Step::Wait
     } else {
-        Step::Note(Some(Sight { shown: class, since }))
+        Step::Observe(Some(Observation { shown: class, since }))
     }
 }
 
 /// Waits; what was noted no longer holds.
 fn wait(rebuild: &Rebuild) -> Step {
-    if rebuild.sight.is_some() { Step::Note(None) } else { Step::Wait }
+    if rebuild.observation().is_some() { Step::Observe(None) } else { Step::Wait }
 }
 
 fn wait_or_time_out(rebuild: &Rebuild, age: Duration) -> Step {
@@ -185,20 +187,16 @@ fn wait_or_time_out(rebuild: &Rebuild, age: Duration) -> Step {
 
 /// Fails a rebuild that was not handed over, without a look.
 fn untouched(rebuild: &Rebuild, code: FailureCode) -> Step {
-    Step::End(failed(code, previous_state(rebuild)))
+    failed(code, previous_state(rebuild))
 }
 
 /// Ends a rebuild that may still be running, so its WorkSpace stays in REBUILDING.
 fn unknown(code: UnknownCode) -> Step {
-    Step::End(End { outcome: Outcome::Unknown(code), state: State::Rebuilding })
+    Step::End(End::unknown(code, State::Rebuilding))
 }
 
-fn gone() -> End {
-    failed(FailureCode::WorkspaceGone, State::Terminated)
-}
-
-fn failed(code: FailureCode, state: State) -> End {
-    End { outcome: Outcome::Failed(Failure::Known(code)), state }
+fn failed(code: FailureCode, state: State) -> Step {
+    Step::End(End::failed(Failure::Known(code), state))
 }
 
 /// The state that an end gives the WorkSpace. A state that this version does not know cannot be

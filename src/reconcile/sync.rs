@@ -6,9 +6,11 @@ use time::{Duration, OffsetDateTime};
 use tracing::{error, info};
 
 use super::Reconciler;
-use crate::error::{Fault, chain};
+use crate::error::{Fault, Unconfirmed, chain};
 use crate::fleet::{Fleet, IDS_PER_CALL, Listed};
-use crate::workspace::{State, Workspace, WorkspaceId};
+use crate::ids::WorkspaceId;
+use crate::state::State;
+use crate::workspace::Workspace;
 
 /// How long a pass works. It runs every 15 minutes.
 pub const SYNC_BUDGET: Duration = Duration::minutes(14);
@@ -68,14 +70,18 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         if pass.is_complete && pass.listed > 0 {
             let missing = table.into_values().filter(|workspace| {
                 let is_listed = listed.contains(&workspace.workspace_id);
-                !is_listed && !workspace.has_open_rebuild && !workspace.has_left_fleet
+                !is_listed && !workspace.has_open_rebuild() && !workspace.has_left_fleet
             });
             self.sync_missing(&missing.collect::<Vec<_>>(), &mut pass).await?;
         }
         Ok(pass)
     }
 
-    async fn sync_one(&self, read: Option<&Workspace>, listed: &Listed) -> Result<bool, Fault> {
+    async fn sync_one(
+        &self,
+        read: Option<&Workspace>,
+        listed: &Listed,
+    ) -> Result<bool, Unconfirmed> {
         let state = listed.state;
         if state == State::Unknown {
             info!(
@@ -87,22 +93,24 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         let is_same = read.is_some_and(|read| {
             read.state == state && read.description == listed.description && !read.has_left_fleet
         });
-        if is_same || read.is_some_and(|read| read.has_open_rebuild) {
+        if is_same || read.is_some_and(Workspace::has_open_rebuild) {
             return Ok(false);
         }
-        self.store.sync(&listed.workspace_id, read, state, &listed.description, None).await
+        self.store.refresh(&listed.workspace_id, read, state, &listed.description, None).await
     }
 
     /// A listing may miss a WorkSpace. It has left only if the fleet does not know its id either.
     async fn sync_missing(&self, missing: &[Workspace], pass: &mut Synced) -> Result<(), Fault> {
         for chunk in missing.chunks(IDS_PER_CALL) {
             let now = self.now();
-            let there = self.fleet.describe(chunk, now).await.map_err(Fault::Internal)?;
-            for workspace in chunk.iter().filter(|one| !there.contains_key(&one.workspace_id)) {
+            let ids: Vec<_> = chunk.iter().map(|one| one.workspace_id.clone()).collect();
+            let found = self.fleet.find(&ids).await.map_err(Fault::Internal)?;
+            for workspace in chunk.iter().filter(|one| !found.contains(&one.workspace_id)) {
                 let Workspace { workspace_id: id, description, .. } = workspace;
                 let gone = Some(now + KEPT_AFTER_LEAVING);
                 let store = &self.store;
-                match store.sync(id, Some(workspace), State::Terminated, description, gone).await {
+                let state = State::Terminated;
+                match store.refresh(id, Some(workspace), state, description, gone).await {
                     Ok(is_written) => pass.gone += usize::from(is_written),
                     Err(error) => pass.fail(id, &error),
                 }
@@ -113,7 +121,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
 }
 
 impl Synced {
-    fn fail(&mut self, id: &WorkspaceId, error: &Fault) {
+    fn fail(&mut self, id: &WorkspaceId, error: &Unconfirmed) {
         error!(workspace_id = id.as_str(), error = %chain(error), "a WorkSpace was not synced");
         self.failures += 1;
     }

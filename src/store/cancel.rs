@@ -3,14 +3,15 @@
 use aws_sdk_dynamodb::types::ReturnValue;
 
 use super::Store;
-use super::fault::{Written, write_noting_ambiguity};
+use super::fault::{Written, write_for_caller};
 use super::item::{Item, string, to_workspace};
 use super::queue::Queue;
 use super::within;
 use crate::error::{CancelError, Fault};
+use crate::ids::Target;
 use crate::rebuild::{Rebuild, RebuildId, Status};
 use crate::timestamp::Timestamp;
-use crate::workspace::Target;
+use crate::workspace::Workspace;
 
 /// The changes of the cancelling write, without the caller.
 const CANCEL: &str = "#Rebuild.#Status = :cancelled, \
@@ -49,28 +50,24 @@ impl Store {
             change += ", #Rebuild.CancelledBy = :caller";
             values.push((":caller", string(caller)));
         }
-        change += " REMOVE #Rebuild.Sight";
+        change += " REMOVE #Rebuild.Observation";
         let request = self
             .update_target(target, &change, CANCEL_CONDITION, values.into_iter())
             .expression_attribute_names("#State", "State")
             .expression_attribute_names("#Rebuild", "Rebuild")
             .expression_attribute_names("#Status", "Status")
             .return_values(ReturnValue::AllNew);
-        let (written, is_ambiguous) = write_noting_ambiguity(request).await;
-        let cancelled = match written {
-            Ok(Written::Made(item)) => cancelled_rebuild(item.unwrap_or_default()),
-            Ok(Written::Refused(item)) => self.judge_cancelled(target, rebuild_id, item).await,
-            Err(fault) => Err(fault.into()),
+        let explain = async |written| match written {
+            Written::Made(item) => cancelled_rebuild(item.unwrap_or_default()),
+            Written::Refused(item) => self.explain_refusal(target, rebuild_id, item).await,
         };
-        // An earlier attempt may still land, whatever this one met.
-        cancelled.map_err(|error| {
-            if is_ambiguous { CancelError::OutcomeUnknown(error.into()) } else { error }
-        })
+        let unknown = |error: CancelError| CancelError::OutcomeUnknown(error.into());
+        write_for_caller(request, explain, unknown).await
     }
 
     /// What the item that failed the condition says about the rebuild. An older rebuild than the
     /// latest one has a record.
-    async fn judge_cancelled(
+    async fn explain_refusal(
         &self,
         target: &Target,
         rebuild_id: RebuildId,
@@ -80,13 +77,13 @@ impl Store {
         if workspace.is_none() && target.directory_id.is_some() {
             return Err(CancelError::NotFound);
         }
-        let latest = workspace.and_then(|workspace| workspace.rebuild);
+        let latest = workspace.and_then(Workspace::into_rebuild);
         let rebuild = match latest.filter(|latest| latest.id == rebuild_id) {
             Some(latest) => Some(latest),
             None => self.record(&target.workspace_id, rebuild_id).await?,
         };
         let rebuild = rebuild.ok_or(CancelError::NotFound)?;
-        match rebuild.status {
+        match rebuild.status() {
             Status::Cancelled => Ok(rebuild),
             status => Err(CancelError::NotCancellable { status }),
         }
@@ -94,6 +91,6 @@ impl Store {
 }
 
 fn cancelled_rebuild(item: Item) -> Result<Rebuild, CancelError> {
-    let rebuild = to_workspace(item)?.rebuild;
+    let rebuild = to_workspace(item)?.into_rebuild();
     rebuild.ok_or_else(|| Fault::internal("a write lost its rebuild").into())
 }

@@ -11,8 +11,8 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 
 use super::item::Item;
-use crate::aws_http::never_sent;
-use crate::error::Fault;
+use crate::error::{Fault, Unconfirmed};
+use crate::transport::never_sent;
 
 /// A failed request that changed nothing.
 pub(super) fn fault<E>(error: SdkError<E>) -> Fault
@@ -50,36 +50,52 @@ pub(super) enum Written {
     Refused(Option<Item>),
 }
 
-/// Sends a conditional write. `to_fault` says what any other error than a failed condition means.
-pub(super) async fn send(
+/// Sends a conditional write. `to_error` says what any other error than a failed condition means.
+async fn send<E>(
     request: UpdateItemFluentBuilder,
-    to_fault: impl FnOnce(SdkError<UpdateItemError>) -> Fault,
-) -> Result<Written, Fault> {
+    to_error: impl FnOnce(SdkError<UpdateItemError>) -> E,
+) -> Result<Written, E> {
     match request.send().await {
         Ok(output) => Ok(Written::Made(output.attributes)),
         Err(error) => match error.as_service_error() {
             Some(UpdateItemError::ConditionalCheckFailedException(failure)) => {
                 Ok(Written::Refused(failure.item.clone()))
             }
-            Some(_) | None => Err(to_fault(error)),
+            Some(_) | None => Err(to_error(error)),
         },
     }
 }
 
-/// Sends a conditional write, and says whether an attempt may have landed unseen, or may still land.
-pub(super) async fn write_noting_ambiguity(
+/// Sends a conditional write of a caller. `explain` says what became of the request; `unknown` makes its
+/// error the cause of an outcome that is not known.
+pub(super) async fn write_for_caller<T, E: From<Fault>>(
     request: UpdateItemFluentBuilder,
-) -> (Result<Written, Fault>, bool) {
+    explain: impl AsyncFnOnce(Written) -> Result<T, E>,
+    unknown: impl FnOnce(E) -> E,
+) -> Result<T, E> {
     let noted = async { (send(request, fault).await, IS_AMBIGUOUS.with(Cell::get)) };
-    IS_AMBIGUOUS.scope(Cell::new(false), noted).await
+    let (written, is_ambiguous) = IS_AMBIGUOUS.scope(Cell::new(false), noted).await;
+    let explained = match written {
+        Ok(written) => explain(written).await,
+        Err(fault) => Err(fault.into()),
+    };
+    // An earlier attempt may have landed unseen, or may still land, whatever the last one met.
+    explained.map_err(|error| if is_ambiguous { unknown(error) } else { error })
 }
 
-/// Sends a conditional write of the reconciler. Returns whether it was made.
+/// Sends a conditional write of the reconciler.
 ///
 /// # Errors
 /// It is not known whether it was made; the next pass reads the item anew.
-pub(super) async fn write(request: UpdateItemFluentBuilder) -> Result<bool, Fault> {
-    Ok(matches!(send(request, Fault::internal).await?, Written::Made(_)))
+pub(super) async fn write(request: UpdateItemFluentBuilder) -> Result<Written, Unconfirmed> {
+    send(request, Unconfirmed::new).await
+}
+
+impl Written {
+    /// Whether it was made.
+    pub(super) fn is_made(&self) -> bool {
+        matches!(self, Self::Made(_))
+    }
 }
 
 tokio::task_local! {

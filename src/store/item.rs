@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use tracing::error;
 
 use crate::error::{Fault, chain};
+use crate::ids::WorkspaceId;
 use crate::rebuild::{Keys, Rebuild, RebuildId};
+use crate::state::State;
 use crate::timestamp::Timestamp;
-use crate::workspace::{Description, Protection, State, Workspace, WorkspaceId};
+use crate::workspace::{Description, Latest, Protection, Workspace};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -49,21 +51,31 @@ struct WorkspaceItem {
 
 pub(super) fn to_workspace(item: Item) -> Result<Workspace, Fault> {
     let item: WorkspaceItem = from_item(item)?;
-    if item.open_rebuild.is_some() && item.rebuild.is_none() {
-        return Err(Fault::internal("an item has OpenRebuild and no Rebuild"));
-    }
     let previous_state = item.previous_state;
+    let rebuild = item.rebuild.map(|rebuild| Rebuild { previous_state, ..rebuild });
+    let latest = match (rebuild, item.open_rebuild) {
+        (None, None) => Latest::None,
+        (None, Some(_)) => return Err(Fault::internal("an item has OpenRebuild and no Rebuild")),
+        (Some(rebuild), Some(_)) => Latest::Open(rebuild),
+        (Some(rebuild), None) => Latest::Released(rebuild),
+    };
     Ok(Workspace {
         workspace_id: item.workspace_id,
         state: item.state,
-        rebuild: item.rebuild.map(|rebuild| Rebuild { previous_state, ..rebuild }),
-        has_open_rebuild: item.open_rebuild.is_some(),
+        latest,
         keys: item.keys,
         protection: item.protection,
         has_left_fleet: item.expires_at.is_some(),
         last_simulated_snapshot_at: item.last_simulated_snapshot_at,
         description: item.description,
     })
+}
+
+/// The attribute `Rebuild` of a WorkSpace. `PreviousState` is an attribute of its own there.
+pub(super) fn from_rebuild(rebuild: &Rebuild) -> Result<Item, Fault> {
+    let mut item = to_item(rebuild)?;
+    item.remove("PreviousState");
+    Ok(item)
 }
 
 /// The record of an ended rebuild, as an item of the table of rebuilds.
@@ -80,10 +92,7 @@ pub(super) fn to_record(item: Item) -> Result<Rebuild, Fault> {
 }
 
 fn record(item: serde_dynamo::Item) -> Result<Rebuild, Fault> {
-    let mut item = item.into_inner();
-    let id = item.remove("RebuildId").ok_or_else(|| Fault::internal("a record lacks RebuildId"))?;
-    item.insert("Id".to_owned(), id);
-    serde_dynamo::from_item(serde_dynamo::Item::from(item)).map_err(Fault::internal)
+    serde_dynamo::from_item(item).map_err(Fault::internal)
 }
 
 /// A record from the stream of the table of rebuilds, and the id of its WorkSpace.
@@ -127,15 +136,21 @@ pub(super) fn id_of(item: &Item) -> Result<WorkspaceId, Fault> {
     WorkspaceId::try_from(text(item, "WorkspaceId")?.to_owned()).map_err(Fault::internal)
 }
 
-/// The readable ones of these items. The others are logged and skipped, so that they don't block
-/// the rest.
-pub(super) fn readable<T>(items: Vec<Item>, read: impl Fn(Item) -> Result<T, Fault>) -> Vec<T> {
+/// The items that can be read, and how many cannot. Those are logged and skipped, so that they don't
+/// block the rest.
+pub(super) fn readable<T>(
+    items: Vec<Item>,
+    read: impl Fn(Item) -> Result<T, Fault>,
+) -> (Vec<T>, usize) {
+    let count = items.len();
     let readable = items.into_iter().filter_map(|item| {
         let id = text(&item, "WorkspaceId").map(ToOwned::to_owned).unwrap_or_default();
         let unreadable = |fault: &Fault| error!(workspace_id = id, error = %chain(fault), "an item is unreadable");
         read(item).inspect_err(unreadable).ok()
     });
-    readable.collect()
+    let readable: Vec<_> = readable.collect();
+    let unreadable = count - readable.len();
+    (readable, unreadable)
 }
 
 pub(super) fn to_item(value: impl Serialize) -> Result<Item, Fault> {

@@ -11,9 +11,9 @@ use super::item::{
     to_record, to_workspace, workspace_key,
 };
 use crate::error::{Fault, ListError};
+use crate::ids::{UserName, WorkspaceId};
 use crate::rebuild::{Rebuild, RebuildId};
-use crate::token;
-use crate::workspace::{Filter, Page, UserName, Workspace, WorkspaceId};
+use crate::workspace::{Filter, Page, Workspace};
 
 impl Store {
     /// One WorkSpace, read consistently.
@@ -77,10 +77,31 @@ impl Store {
                     .expression_attribute_values(":before", string(before));
             }
             let output = request.send().await.map_err(fault)?;
-            records.extend(readable(output.items.unwrap_or_default(), to_record));
+            records.extend(readable(output.items.unwrap_or_default(), to_record).0);
             start = output.last_evaluated_key;
             if start.is_none() || records.len() >= limit.into() {
                 return Ok((records, start.is_some()));
+            }
+        }
+    }
+
+    /// All WorkSpaces of the table that can be read, and how many items cannot.
+    ///
+    /// # Errors
+    /// The table was not read.
+    pub async fn all_workspaces(&self) -> Result<(Vec<Workspace>, usize), Fault> {
+        let mut workspaces = Vec::new();
+        let mut unreadable = 0;
+        let mut start = None;
+        loop {
+            let request = self.client.scan().table_name(&self.workspaces);
+            let output = request.set_exclusive_start_key(start).send().await.map_err(fault)?;
+            let (page, skipped) = readable(output.items.unwrap_or_default(), to_workspace);
+            unreadable += skipped;
+            workspaces.extend(page);
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok((workspaces, unreadable));
             }
         }
     }
@@ -96,9 +117,8 @@ impl Store {
         limit: u8,
         token: Option<&str>,
     ) -> Result<Page<Workspace>, ListError> {
-        let listing = format!("{filter:?}");
-        let last = token.map(|token| token::decode(&listing, token).ok_or(ListError::InvalidToken));
-        let last = last.transpose()?;
+        let listing = filter.listing();
+        let last = listing.place(token, Some)?;
         let last = last.as_deref();
         let mut page = match filter {
             Filter::Ids(ids) => self.page_of_ids(ids, limit, last).await,
@@ -122,7 +142,7 @@ impl Store {
                 self.page_of_index(&index, limit, last).await
             }
         }?;
-        page.next_token = page.next_token.map(|last| token::encode(&listing, &last));
+        page.next_token = page.next_token.map(|last| listing.token(&last));
         Ok(page)
     }
 
@@ -164,7 +184,7 @@ impl Store {
                 .send()
                 .await
                 .map_err(fault)?;
-            items.extend(readable(output.items.unwrap_or_default(), to_workspace));
+            items.extend(readable(output.items.unwrap_or_default(), to_workspace).0);
             start = output.last_evaluated_key;
             let last = start.as_ref().map(id_of);
             match last {
@@ -208,7 +228,7 @@ impl Store {
                     .expression_attribute_values(":range", string(value));
             }
             let output = request.send().await.map_err(fault)?;
-            ids.extend(readable(output.items.unwrap_or_default(), |key| id_of(&key)));
+            ids.extend(readable(output.items.unwrap_or_default(), |key| id_of(&key)).0);
             start = output.last_evaluated_key;
             match start.as_ref().map(|key| index.place(key)) {
                 None => break None,
@@ -224,7 +244,7 @@ impl Store {
     pub(super) async fn workspaces_of(&self, ids: &[WorkspaceId]) -> Result<Vec<Workspace>, Fault> {
         let keys = ids.iter().map(workspace_key).collect();
         let items = self.batch(&self.workspaces, keys).await?;
-        let workspaces = readable(items, to_workspace).into_iter();
+        let workspaces = readable(items, to_workspace).0.into_iter();
         let mut found: HashMap<_, _> =
             workspaces.map(|workspace| (workspace.workspace_id.clone(), workspace)).collect();
         Ok(ids.iter().filter_map(|id| found.remove(id)).collect())

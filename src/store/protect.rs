@@ -8,12 +8,13 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use time::OffsetDateTime;
 use uuid::{ContextV7, Uuid};
 
-use super::fault::{Written, write_noting_ambiguity};
+use super::fault::{Written, write_for_caller};
 use super::item::{Item, string, to_item, to_workspace};
 use super::{Store, clock_is_ahead, within};
 use crate::error::{Fault, ProtectionError};
+use crate::ids::Target;
 use crate::timestamp::Timestamp;
-use crate::workspace::{Protection, Target, Workspace};
+use crate::workspace::{Protection, Workspace};
 
 /// The changes of the protecting write. The first protection stays. `LastProtection` outlives it, to
 /// say who had protected the WorkSpace.
@@ -75,16 +76,12 @@ impl Store {
         let request = self
             .update_target(target, change, NEWEST_PROTECTION, values.into_iter())
             .return_values(ReturnValue::AllNew);
-        let (written, is_ambiguous) = write_noting_ambiguity(request).await;
-        let changed = match written {
-            Ok(Written::Made(item)) => to_workspace(item.unwrap_or_default()).map_err(Into::into),
-            Ok(Written::Refused(item)) => judge(target, item, &id),
-            Err(fault) => Err(fault.into()),
+        let explain = async |written| match written {
+            Written::Made(item) => Ok(to_workspace(item.unwrap_or_default())?),
+            Written::Refused(item) => explain_refusal(target, item, &id),
         };
-        // An earlier attempt may still land, whatever this one met.
-        changed.map_err(|error| {
-            if is_ambiguous { ProtectionError::OutcomeUnknown(error.into()) } else { error }
-        })
+        let unknown = |error: ProtectionError| ProtectionError::OutcomeUnknown(error.into());
+        write_for_caller(request, explain, unknown).await
     }
 }
 
@@ -97,7 +94,11 @@ fn ordered_id(now: OffsetDateTime) -> String {
 }
 
 /// What the item that failed the condition says about the request of this id.
-fn judge(target: &Target, item: Option<Item>, id: &str) -> Result<Workspace, ProtectionError> {
+fn explain_refusal(
+    target: &Target,
+    item: Option<Item>,
+    id: &str,
+) -> Result<Workspace, ProtectionError> {
     let last = item.as_ref().and_then(|item| item.get("ProtectionId")?.as_s().ok()).cloned();
     let Some(workspace) = within(target, item)? else {
         return Err(ProtectionError::NotFound(target.workspace_id.clone()));

@@ -11,10 +11,11 @@ use super::item::{
     workspace_key,
 };
 use crate::error::{Fault, ListError};
+use crate::ids::WorkspaceId;
 use crate::rebuild::{Rebuild, RebuildId, Status};
 use crate::timestamp::Timestamp;
-use crate::token;
-use crate::workspace::{Page, Workspace, WorkspaceId};
+use crate::token::Listing;
+use crate::workspace::{Latest, OpenRebuild, Page, Workspace};
 
 /// The reconciler's queues: the hash key of the index of open rebuilds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display)]
@@ -33,7 +34,7 @@ pub enum Queue {
 impl Queue {
     /// The queues with open rebuilds of this status (`None`: of any). A rebuild is REQUESTED until it
     /// is known to be under way, so a claimed one may have either status.
-    fn with_status(status: Option<Status>) -> &'static [Self] {
+    fn with_status(status: Option<&Status>) -> &'static [Self] {
         match status {
             None => &[Self::Requested, Self::HandedOver, Self::Rebuilding],
             Some(Status::Requested) => &[Self::Requested, Self::HandedOver],
@@ -43,7 +44,7 @@ impl Queue {
                 | Status::Failed
                 | Status::Cancelled
                 | Status::Unknown
-                | Status::Newer,
+                | Status::Unrecognized(_),
             ) => &[],
         }
     }
@@ -78,7 +79,7 @@ impl Store {
                 .send()
                 .await
                 .map_err(fault)?;
-            open.extend(readable(output.items.unwrap_or_default(), |item| open_of(&item)));
+            open.extend(readable(output.items.unwrap_or_default(), |item| open_of(&item)).0);
             start = output.last_evaluated_key;
             if start.is_none() {
                 return Ok(open);
@@ -94,16 +95,13 @@ impl Store {
     /// [`ListError::InvalidToken`] for a token of another listing; else the table was not read.
     pub async fn workspaces_with_open_rebuild(
         &self,
-        status: Option<Status>,
+        status: Option<&Status>,
         limit: u8,
         token: Option<&str>,
     ) -> Result<Page<Workspace>, ListError> {
-        let listing = format!("open rebuilds {status:?}");
-        let last = token.map(|token| {
-            let last = token::decode(&listing, token)?;
-            Open::from_place(&last)
-        });
-        let last = last.map(|last| last.ok_or(ListError::InvalidToken)).transpose()?;
+        let filter = status.map(ToString::to_string);
+        let listing = Listing::new("open rebuilds", filter.as_deref().as_slice());
+        let last = listing.place(token, |last| Open::from_place(&last))?;
         let mut open = vec![];
         for queue in Queue::with_status(status) {
             open.extend(self.open_rebuilds(*queue).await?);
@@ -119,34 +117,35 @@ impl Store {
             let ids: Vec<_> = next.iter().map(|open| open.workspace_id.clone()).collect();
             // The index lags: the rebuild may have ended, and another one may be open.
             let is_wanted = |workspace: &Workspace| {
-                workspace.open_rebuild().is_some_and(|rebuild| {
-                    let workspace_id = workspace.workspace_id.clone();
-                    rebuild.is_open()
-                        && status.is_none_or(|status| rebuild.status == status)
-                        && next.contains(&Open { since: rebuild.created_at, workspace_id })
-                })
+                let Latest::Open(rebuild) = &workspace.latest else { return false };
+                let workspace_id = workspace.workspace_id.clone();
+                rebuild.is_running()
+                    && status.is_none_or(|status| rebuild.status() == *status)
+                    && next.contains(&Open { since: rebuild.created_at, workspace_id })
             };
             items.extend(self.workspaces_of(&ids).await?.into_iter().filter(is_wanted));
             last_read = next.last();
             rest = later;
         }
         let last_read = last_read.filter(|_| !rest.is_empty());
-        let next_token = last_read.map(|last| token::encode(&listing, &last.place()));
+        let next_token = last_read.map(|last| listing.token(&last.place()));
         Ok(Page { items, next_token })
     }
 
-    /// Those of at most 100 WorkSpaces that exist and can be read, and how many cannot be read. One
-    /// consistent read.
+    /// The open rebuilds of at most 100 WorkSpaces, and how many items cannot be read. One consistent
+    /// read. (The index lags, so some WorkSpaces may have no open rebuild.)
     ///
     /// # Errors
     /// The table was not read.
-    pub async fn open_workspaces(&self, open: &[Open]) -> Result<(Vec<Workspace>, usize), Fault> {
+    pub async fn read_open_rebuilds(
+        &self,
+        open: &[Open],
+    ) -> Result<(Vec<OpenRebuild>, usize), Fault> {
         let keys = open.iter().map(|open| workspace_key(&open.workspace_id)).collect();
         let items = self.batch(&self.workspaces, keys).await?;
-        let count = items.len();
-        let workspaces = readable(items, to_workspace);
-        let unreadable = count - workspaces.len();
-        Ok((workspaces, unreadable))
+        let (workspaces, unreadable) = readable(items, to_workspace);
+        let rebuilds = workspaces.into_iter().filter_map(Workspace::into_open_rebuild);
+        Ok((rebuilds.collect(), unreadable))
     }
 
     /// The records of those of at most 100 rebuilds of different WorkSpaces that have one, by

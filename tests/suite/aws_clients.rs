@@ -15,8 +15,8 @@ use aws_sdk_workspaces::operation::rebuild_workspaces::{
     RebuildWorkspacesError, RebuildWorkspacesOutput,
 };
 use aws_sdk_workspaces::types::{RebuildRequest, WorkspaceState};
-use rebuild_workspaces::aws_http;
-use rebuild_workspaces::workspace::State;
+use rebuild_workspaces::state::State;
+use rebuild_workspaces::transport;
 use serde_json::{Value, json};
 use strum::VariantArray;
 
@@ -39,7 +39,7 @@ fn client_with(endpoint: &str, retries: RetryConfig) -> Client {
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("test", "test", None, None, "test"))
         .retry_config(retries)
-        .http_client(aws_http::client(&config(endpoint).aws))
+        .http_client(transport::http_client(&config(endpoint).aws))
         .endpoint_url(endpoint);
     Client::from_conf(config.build())
 }

@@ -38,10 +38,14 @@ fn ended_rebuild(number: u8, key: &str) -> Value {
     json!({
         "Id": rebuild_id(number),
         "CreatedAt": "2025-01-01T00:00:00Z",
+        "ClaimId": "11111111-1111-4111-8111-111111111111",
+        "ClaimedAt": "2025-01-01T00:01:00Z",
+        "SnapshotAt": "2024-12-31T12:00:00Z",
         "StartedAt": "2025-01-01T00:01:00Z",
         "EndedAt": "2025-01-01T00:21:00Z",
         "Status": "SUCCEEDED",
         "IdempotencyKey": key,
+        "FleetMode": "Simulated",
     })
 }
 
@@ -606,6 +610,7 @@ async fn a_rebuild_can_be_polled_until_it_ends() {
         "started_at": "2025-01-01T00:01:00Z",
         "ended_at": "2025-01-01T00:21:00Z",
         "previous_state": "STOPPED",
+        "snapshot_at": "2024-12-31T12:00:00Z",
         "error": { "code": "REBUILD_FAILED", "message": "the fleet says ERROR" },
     });
     assert_eq!((ended.status, ended.header("retry-after"), ended.data()), (200, None, data));
@@ -839,9 +844,11 @@ async fn states_and_statuses_of_a_newer_version_allow_no_rebuild() {
         let data = system.send(&Ask::get(&format!("/workspaces/{id}"))).await.data();
         assert_eq!((&data["state"], &data["rebuildable"]), (&json!(shown), &json!(false)));
         if rebuild.is_some() {
-            assert_eq!(data["rebuild"]["status"], "UNKNOWN");
+            assert_eq!(data["rebuild"]["status"], "PAUSED");
             let path = format!("/workspaces/{id}/rebuilds/{}", rebuild_id(1));
-            assert_eq!(system.send(&Ask::get(&path)).await.data()["status"], "UNKNOWN");
+            let answer = system.send(&Ask::get(&path)).await;
+            assert_eq!(answer.data()["status"], "PAUSED");
+            assert_eq!(answer.header("retry-after"), Some("60"), "it is open");
             assert_eq!(walk(&system, id, 1).await, [1]);
         }
         assert_eq!(system.send(&Ask::rebuild(id)).await.status, 409);

@@ -210,8 +210,10 @@ async fn a_rebuild_with_an_older_id_than_the_last_one_is_refused() {
         let rebuild = json!({
             "Id": "ffffffff-ffff-7fff-bfff-ffffffffffff",
             "CreatedAt": "2025-01-01T00:00:00Z",
+            "EndedAt": "2025-01-01T00:00:00Z",
             "Status": "SUCCEEDED",
             "IdempotencyKey": "another",
+            "FleetMode": "Simulated",
         });
         let item = json!({ "WorkspaceId": ID, "State": "AVAILABLE", "Rebuild": rebuild });
         system.put("workspaces", item.clone()).await;

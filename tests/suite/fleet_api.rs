@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Response};
 use futures_util::stream;
 use rebuild_workspaces::fleet::HandOverError;
 use rebuild_workspaces::rebuild::RebuildId;
-use rebuild_workspaces::workspace::State;
+use rebuild_workspaces::state::State;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;

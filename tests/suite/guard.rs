@@ -1,9 +1,9 @@
 //! What guards a WorkSpace beside its state: keys that last, cancelling, protection, directories, and
 //! the lists that show it all. Over HTTP, with the simulated fleet.
 
+use rebuild_workspaces::ids::{DirectoryId, Target, WorkspaceId};
 use rebuild_workspaces::rebuild::{IdempotencyKey, Rebuild};
-use rebuild_workspaces::token;
-use rebuild_workspaces::workspace::{DirectoryId, Filter, Target, WorkspaceId};
+use rebuild_workspaces::workspace::Filter;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
@@ -170,12 +170,14 @@ async fn only_a_requested_rebuild_can_be_cancelled() {
     let mut item = system.item(ID).await;
     item["Rebuild"]["ClaimId"] = json!("11111111-1111-4111-8111-111111111111");
     item["Rebuild"]["ClaimedAt"] = json!("2025-01-01T00:00:00Z");
+    item["Rebuild"]["SnapshotAt"] = json!("2025-01-01T00:00:00Z");
     system.put("workspaces", item).await;
     let claimed = "the rebuild is being handed over to the fleet, so it can no longer be cancelled";
     assert_eq!(system.send(&delete).await, refused(claimed));
 
     let mut item = system.item(ID).await;
     item["Rebuild"]["Status"] = json!("STARTED");
+    item["Rebuild"]["StartedAt"] = json!("2025-01-01T00:00:00Z");
     item["OpenRebuild"] = json!("HANDED_OVER");
     system.put("workspaces", item).await;
     let only = "only a REQUESTED one can be cancelled";
@@ -279,7 +281,7 @@ async fn a_protection_stops_a_rebuild_that_was_not_handed_over() {
 #[tokio::test]
 async fn a_late_request_does_not_undo_a_newer_one() {
     let system = System::start().await;
-    let target = rebuild_workspaces::workspace::WorkspaceId::try_from(ID.to_owned());
+    let target = rebuild_workspaces::ids::WorkspaceId::try_from(ID.to_owned());
     let target = target.expect("an id").into();
     let protection = rebuild_workspaces::workspace::Protection {
         protected_by: None,
@@ -501,7 +503,7 @@ async fn open_rebuilds_are_listed_oldest_first() {
     let mut expected = vec![];
     // Three at a time were accepted within the same second.
     for (number, queue) in
-        ["REQUESTED", "HANDED_OVER", "REBUILDING", "STARTED", "ENDED", "HANDED_OVER"]
+        ["REQUESTED", "HANDED_OVER", "REBUILDING", "ENDED", "HANDED_OVER", "REBUILDING"]
             .iter()
             .cycle()
             .take(36)
@@ -516,10 +518,20 @@ async fn open_rebuilds_are_listed_oldest_first() {
             "HANDED_OVER" if number % 2 == 0 => "REQUESTED",
             _ => "STARTED",
         };
-        let rebuild = json!({
+        let mut rebuild = json!({
             "Id": format!("01941f29-7c00-7000-8000-0000000000{number:02x}"),
-            "CreatedAt": since, "Status": status, "IdempotencyKey": "k",
+            "CreatedAt": since, "Status": status, "IdempotencyKey": "k", "FleetMode": "Simulated",
         });
+        if *queue != "REQUESTED" {
+            rebuild["ClaimId"] = json!("11111111-1111-4111-8111-111111111111");
+            rebuild["ClaimedAt"] = json!(since);
+            rebuild["SnapshotAt"] = json!(since);
+        }
+        match status {
+            "STARTED" => rebuild["StartedAt"] = json!(since),
+            "SUCCEEDED" => rebuild["EndedAt"] = json!(since),
+            _ => {}
+        }
         system.put("workspaces", json!({ "WorkspaceId": id, "State": "REBUILDING", "OpenRebuild": queue, "OpenSince": since, "Rebuild": rebuild })).await;
         if status != "SUCCEEDED" {
             expected.push((id, status));
@@ -555,7 +567,7 @@ async fn a_token_belongs_to_its_listing() {
     for id in [ID, "ws-stopped0001"] {
         for number in 1..4 {
             let id_of_rebuild = format!("01941f29-7c00-7000-8000-0000000000{number:02x}");
-            let record = json!({ "WorkspaceId": id, "RebuildId": id_of_rebuild, "CreatedAt": "2025-01-01T00:00:00Z", "Status": "SUCCEEDED", "IdempotencyKey": "k" });
+            let record = json!({ "WorkspaceId": id, "RebuildId": id_of_rebuild, "CreatedAt": "2025-01-01T00:00:00Z", "EndedAt": "2025-01-01T00:00:00Z", "Status": "SUCCEEDED", "IdempotencyKey": "k", "FleetMode": "Simulated" });
             system.put("rebuilds", record).await;
         }
         system.send(&Ask::rebuild(id)).await.id();
@@ -599,15 +611,15 @@ async fn a_token_belongs_to_its_listing() {
         let directory_id = directory_id.clone();
         let query = user_name.map(|name| format!("user_name={name}&")).unwrap_or_default();
         let user_name = user_name.map(|name| name.to_owned().try_into().expect("a name"));
-        let listing = format!("{:?}", Filter::Directory { directory_id, user_name });
+        let listing = Filter::Directory { directory_id, user_name }.listing();
         let path = format!("/directories/{DIRECTORY}/workspaces?{query}next_token=");
         // Longer than a range key can be.
         let long = format!("ws-available0001/{}", "x".repeat(1025));
         for place in ["ws-available0001", "ws-available0001/", "x/bo.lindqvist", &long] {
-            let token = token::encode(&listing, place);
+            let token = listing.token(place);
             assert_eq!(system.send(&Ask::get(&format!("{path}{token}"))).await, refused, "{place}");
         }
-        let other_user = token::encode(&listing, "ws-available0001/nobody");
+        let other_user = listing.token("ws-available0001/nobody");
         let answer = system.send(&Ask::get(&format!("{path}{other_user}"))).await;
         assert_eq!(answer.status, if query.is_empty() { 200 } else { 400 });
     }

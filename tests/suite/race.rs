@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use rebuild_workspaces::aws_http;
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::{Store, client_config};
+use rebuild_workspaces::transport;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -20,7 +20,7 @@ const ID: &str = "ws-available0001";
 /// many requests may take long on a slow machine.
 async fn environment(system: &System) -> Service {
     let config = config(&system.wire.url);
-    let dynamodb = client_config(&config, aws_http::client(&config.aws));
+    let dynamodb = client_config(&config, transport::http_client(&config.aws));
     let dynamodb = dynamodb.timeout_config(TimeoutConfig::disabled());
     let store = Store::new(dynamodb, config.workspaces_table, config.rebuilds_table);
     store.warm_up().await;

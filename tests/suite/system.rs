@@ -14,14 +14,15 @@ use ciborium::Value as Cbor;
 use dynoxide::Database;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
-use rebuild_workspaces::aws_http;
 use rebuild_workspaces::config::Config;
+use rebuild_workspaces::config::Limits;
 use rebuild_workspaces::error::Fault;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::rebuild::FleetMode;
-use rebuild_workspaces::reconcile::{Followed, Limits, Reconciler, Timing};
+use rebuild_workspaces::reconcile::{Followed, Reconciler, Timing};
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::{Store, client_config};
+use rebuild_workspaces::transport;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
@@ -100,7 +101,7 @@ impl System {
     ) -> Self {
         let wire = Wire::start(&dynamodb).await;
         let to_wire = config(&wire.url);
-        let to_wire = client_config(&to_wire, aws_http::client(&to_wire.aws));
+        let to_wire = client_config(&to_wire, transport::http_client(&to_wire.aws));
         let store = Store::new(change(to_wire), "workspaces".into(), "rebuilds".into());
         let (listener, api) = listen().await;
         tokio::spawn(gateway::serve(
@@ -109,7 +110,7 @@ impl System {
             gateway::READ_TIMEOUT,
         ));
         let config = config(&dynamodb);
-        let client = client_config(&config, aws_http::client(&config.aws))
+        let client = client_config(&config, transport::http_client(&config.aws))
             .timeout_config(TimeoutConfig::disabled());
         let client = Client::from_conf(client.build());
         Self { api, dynamodb, wire, store, client, database }
@@ -131,7 +132,7 @@ impl System {
     pub async fn pass(&self) -> Result<Followed, Fault> {
         let fleet = Simulated { rebuild_time: Duration::ZERO };
         let clock = OffsetDateTime::now_utc;
-        let timing = Timing::of_simulated(time::Duration::DAY);
+        let timing = Timing::of_simulated();
         let reconciler = Reconciler {
             store: self.store.clone(),
             fleet,

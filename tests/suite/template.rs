@@ -11,15 +11,17 @@ use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
 use local::{dynamodb, gateway};
-use rebuild_workspaces::aws_http;
-use rebuild_workspaces::config::FleetConfig;
+use rebuild_workspaces::config::Limits;
+use rebuild_workspaces::config::ReconcilerConfig;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
+use rebuild_workspaces::ids::{BundleId, DirectoryId, WorkspaceId, WorkspaceName};
 use rebuild_workspaces::rebuild::FleetMode;
-use rebuild_workspaces::reconcile::{Limits, Reconciler, Timing};
+use rebuild_workspaces::reconcile::{Reconciler, Timing};
 use rebuild_workspaces::service::{Caller, RebuildRequest, Service};
 use rebuild_workspaces::store::Store;
-use rebuild_workspaces::workspace::{BundleId, DirectoryId, Filter, WorkspaceId, WorkspaceName};
+use rebuild_workspaces::transport;
+use rebuild_workspaces::workspace::Filter;
 use serde_json::Value as Json;
 use serde_yaml_ng::Value;
 use time::OffsetDateTime;
@@ -56,7 +58,7 @@ async fn the_role_of_the_reconciler_allows_exactly_its_requests() {
     let (recorder, store) = recorded(&system);
     accept(&system, "ws-available0001", FleetMode::Simulated).await;
     let fleet = Simulated { rebuild_time: Duration::ZERO };
-    let timing = Timing::of_simulated(time::Duration::DAY);
+    let timing = Timing::of_simulated();
     let clock = OffsetDateTime::now_utc;
     let reconciler =
         Reconciler { store: store.clone(), fleet, clock, timing, limits: Limits::default() };
@@ -69,10 +71,9 @@ async fn the_role_of_the_reconciler_allows_exactly_its_requests() {
     // The AWS JSON face of another system stands in for the real fleet.
     let other = System::start().await;
     accept(&system, "ws-stopped0001", FleetMode::AmazonWorkSpaces).await;
-    let fleet = FleetConfig {
+    let fleet = ReconcilerConfig {
         rebuild_time: Duration::ZERO,
         endpoint: Some(other.api),
-        deadline: time::Duration::DAY,
         limits: Limits::default(),
     };
     let http = SharedHttpClient::new(recorder.clone());
@@ -86,7 +87,7 @@ async fn the_role_of_the_reconciler_allows_exactly_its_requests() {
 /// A store over the system's DynamoDB, and the recorder of its requests.
 fn recorded(system: &System) -> (Recorder, Store) {
     let config = config(&system.dynamodb);
-    let recorder = Recorder { http: aws_http::client(&config.aws), sent: Arc::default() };
+    let recorder = Recorder { http: transport::http_client(&config.aws), sent: Arc::default() };
     let store = Store::connect(&config, SharedHttpClient::new(recorder.clone()));
     (recorder, store)
 }
@@ -100,7 +101,7 @@ async fn accept(system: &System, id: &str, mode: FleetMode) {
     };
     let service = Service::new(system.store.clone(), mode);
     let id = WorkspaceId::try_from(id.to_owned()).expect("an id");
-    service.rebuild(&id.into(), request).await.expect("accepted");
+    service.accept(&id.into(), request).await.expect("accepted");
 }
 
 pub fn template() -> Value {

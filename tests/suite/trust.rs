@@ -11,9 +11,9 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::serve::Listener;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use rebuild_workspaces::aws_http::{self, never_sent};
 use rebuild_workspaces::config::Config;
 use rebuild_workspaces::store::{Store, client_config};
+use rebuild_workspaces::transport::{self, never_sent};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
@@ -158,7 +158,7 @@ fn config(
 /// Sends one request to the endpoint; the error says why it was never sent.
 async fn connect(url: &str, variables: &[(&str, &str)]) -> Result<(), String> {
     let config = config(url, variables).expect("a configuration");
-    let once = client_config(&config, aws_http::client(&config.aws));
+    let once = client_config(&config, transport::http_client(&config.aws));
     let once = once.retry_config(RetryConfig::disabled());
     let client = aws_sdk_dynamodb::Client::from_conf(once.clone().build());
     // A failed warm-up must not prevent the start.

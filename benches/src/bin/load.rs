@@ -14,9 +14,9 @@ use std::process::{Child, Command, Stdio};
 
 use aws_sdk_dynamodb::Client;
 use benches::{add_workspaces, build, built};
-use rebuild_workspaces::aws_http;
 use rebuild_workspaces::config::Config;
 use rebuild_workspaces::store::client_config;
+use rebuild_workspaces::transport;
 
 const THREADS: usize = 2;
 /// WorkSpaces to rebuild for each thread of `wrk`, more than it can rebuild in time.
@@ -116,7 +116,8 @@ async fn fill(dynamodb: &str, workspaces: usize) -> Result<(), Box<dyn Error>> {
         "AWS_CA_BUNDLE" | "SSL_CERT_FILE" | "FLEET_MODE" => None,
         _ => Some("local".to_owned()),
     })?;
-    let client = Client::from_conf(client_config(&config, aws_http::client(&config.aws)).build());
+    let client =
+        Client::from_conf(client_config(&config, transport::http_client(&config.aws)).build());
     let ids: Vec<_> = (0..THREADS)
         .flat_map(|thread| {
             (1..=workspaces).map(move |number| format!("ws-load{thread:02}{number:07}"))

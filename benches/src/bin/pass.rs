@@ -11,13 +11,14 @@ use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use benches::add_workspaces;
-use rebuild_workspaces::aws_http;
 use rebuild_workspaces::config::Config;
+use rebuild_workspaces::config::Limits;
 use rebuild_workspaces::fleet::simulated::Simulated;
+use rebuild_workspaces::ids::{Target, WorkspaceId};
 use rebuild_workspaces::rebuild::Rebuild;
-use rebuild_workspaces::reconcile::{Limits, Reconciler, Timing};
+use rebuild_workspaces::reconcile::{Reconciler, Timing};
 use rebuild_workspaces::store::{Store, client_config};
-use rebuild_workspaces::workspace::{Target, WorkspaceId};
+use rebuild_workspaces::transport;
 use time::{Duration, OffsetDateTime};
 use tokio::net::TcpListener;
 
@@ -37,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         _ => Some("local".to_owned()),
     })?;
     let requests = Requests::default();
-    let client = client_config(&config, aws_http::client(&config.aws));
+    let client = client_config(&config, transport::http_client(&config.aws));
     let counted = client.clone().interceptor(requests.clone());
     let store = Store::new(counted, config.workspaces_table, config.rebuilds_table);
     let begin = OffsetDateTime::now_utc();
@@ -55,7 +56,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         requests.take();
         let clock = || begin + Duration::minutes(minutes);
         let fleet = Simulated { rebuild_time: std::time::Duration::from_mins(20) };
-        let timing = Timing::of_simulated(Duration::DAY);
+        let timing = Timing::of_simulated();
         let limits = Limits { max_concurrent: OPEN, ..Limits::default() };
         let reconciler = Reconciler { store: store.clone(), fleet, clock, timing, limits };
         let start = Instant::now();

@@ -4,10 +4,12 @@ use aws_sdk_workspaces::primitives::DateTime;
 use aws_sdk_workspaces::types;
 
 use crate::fleet::Listed;
+use crate::ids::WorkspaceId;
+use crate::state::State;
 use crate::timestamp::EpochSeconds;
 use crate::workspace::{
     DataReplicationSettings, Description, GlobalAccelerator, ModificationState, Properties,
-    RelatedWorkspace, StandbyProperties, State, WorkspaceId,
+    RelatedWorkspace, StandbyProperties,
 };
 
 /// `None` if its id is not valid. Empty strings count as absent, since DynamoDB refuses them in the

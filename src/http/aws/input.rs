@@ -3,10 +3,11 @@
 use super::Operation;
 use super::constraints::Constraints;
 use super::exception::Exception;
-use crate::error::InvalidFormat;
+use crate::format::InvalidFormat;
 use crate::http::members::{Encoded, InvalidBody, Members, string};
+use crate::ids::{BundleId, DirectoryId, UserName, WorkspaceId, WorkspaceName};
 use crate::rebuild::IdempotencyKey;
-use crate::workspace::{BundleId, DirectoryId, Filter, UserName, WorkspaceId, WorkspaceName};
+use crate::workspace::Filter;
 
 /// The most ids, and the longest page, of one `DescribeWorkspaces` (API model).
 const PAGE: u8 = 25;

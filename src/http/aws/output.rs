@@ -3,7 +3,9 @@
 use serde::Serialize;
 use serde_with::skip_serializing_none;
 
-use crate::workspace::{Description, Page, State, Workspace, WorkspaceId};
+use crate::ids::WorkspaceId;
+use crate::state::State;
+use crate::workspace::{Description, Page, Workspace};
 
 /// The output of an operation.
 #[derive(Serialize)]

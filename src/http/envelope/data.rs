@@ -3,9 +3,11 @@
 use serde::Serialize;
 use serde_with::skip_serializing_none;
 
+use crate::ids::WorkspaceId;
 use crate::rebuild::{Rebuild, RebuildId, Status};
+use crate::state::State;
 use crate::timestamp::Timestamp;
-use crate::workspace::{Description, Page, Protection, SnakeCase, State, Workspace, WorkspaceId};
+use crate::workspace::{Description, Page, Protection, SnakeCase, Workspace};
 
 #[derive(Serialize)]
 pub(super) struct ErrorData<'a> {
@@ -37,7 +39,7 @@ impl<'a> RebuildsData<'a> {
     /// The latest rebuild of each WorkSpace.
     pub(super) fn of_workspaces(page: &'a Page<Workspace>) -> Self {
         let latest = |workspace: &'a Workspace| {
-            let rebuild = workspace.rebuild.as_ref()?;
+            let rebuild = workspace.rebuild()?;
             Some(RebuildData::new(&workspace.workspace_id, rebuild))
         };
         Self {
@@ -83,22 +85,22 @@ pub(crate) struct RebuildData<'a> {
 
 impl<'a> RebuildData<'a> {
     pub(crate) fn new(workspace_id: &'a WorkspaceId, rebuild: &'a Rebuild) -> Self {
+        let ending = rebuild.ending();
         Self {
             id: rebuild.id,
             workspace_id,
-            status: rebuild.status,
+            status: rebuild.status(),
             created_at: rebuild.created_at,
-            started_at: rebuild.started_at,
-            ended_at: rebuild.ended_at,
+            started_at: rebuild.started_at(),
+            ended_at: ending.map(|ending| ending.at),
             previous_state: rebuild.previous_state,
-            snapshot_at: rebuild.snapshot_at,
+            snapshot_at: rebuild.claim.map(|claim| claim.snapshot_at),
             requested_by: rebuild.requested_by.as_deref(),
-            cancelled_by: rebuild.cancelled_by.as_deref(),
+            cancelled_by: ending.and_then(|ending| ending.conclusion.cancelled_by()),
             reason: rebuild.reason.as_deref(),
-            error: rebuild.error_code.as_deref().map(|code| ErrorData {
-                code,
-                message: rebuild.error_message.as_deref().unwrap_or_default(),
-            }),
+            error: ending
+                .and_then(|ending| ending.conclusion.error())
+                .map(|error| ErrorData { code: &error.code, message: &error.message }),
         }
     }
 }
@@ -117,14 +119,14 @@ pub(super) struct WorkspaceData<'a> {
 
 impl<'a> WorkspaceData<'a> {
     pub(super) fn new(workspace: &'a Workspace) -> Self {
-        let Workspace { workspace_id, state, rebuild, protection, description, .. } = workspace;
+        let Workspace { workspace_id, state, protection, description, .. } = workspace;
         Self {
             workspace_id,
             state: *state,
             rebuildable: workspace.is_rebuildable(),
             protection: protection.as_ref().map(ProtectionData::new),
             description: SnakeCase(description),
-            rebuild: rebuild.as_ref().map(|rebuild| RebuildData::new(workspace_id, rebuild)),
+            rebuild: workspace.rebuild().map(|rebuild| RebuildData::new(workspace_id, rebuild)),
         }
     }
 }

@@ -6,10 +6,11 @@ use crate::http::call::Call;
 use crate::http::failure::{Code, Failure};
 use crate::http::json::{Json, parse};
 use crate::http::members::{Encoded as _, Members};
+use crate::ids::{BundleId, Target, UserName, WorkspaceId};
 use crate::reason::Reason;
 use crate::rebuild::{IdempotencyKey, Status};
 use crate::service::RebuildRequest;
-use crate::workspace::{BundleId, Filter, Target, UserName, WorkspaceId};
+use crate::workspace::Filter;
 
 /// Items on a page.
 const DEFAULT_LIMIT: u8 = 25;

@@ -1,7 +1,7 @@
 //! What a path names.
 
 use crate::http::failure::{Code, Failure};
-use crate::workspace::{DirectoryId, Target, WorkspaceId};
+use crate::ids::{DirectoryId, Target, WorkspaceId};
 
 /// What a path names. Every path of a WorkSpace also exists within a directory, so that an IAM policy
 /// can limit a caller to a directory.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rebuild_workspaces::workspace::WorkspaceId;
+use rebuild_workspaces::ids::WorkspaceId;
 use time::Duration;
 
 use super::chance::Chance;
@@ -95,7 +95,7 @@ async fn a_pass_both_hands_over_and_follows() {
 
     assert!(!pass.is_complete, "{pass:?}");
     assert!(pass.handed_over >= 35, "{pass:?}");
-    let is_seen = |id| world.rebuild(id).seen_rebuilding_at.is_some();
+    let is_seen = |id| world.rebuild(id).observed_at().is_some();
     assert!(running.iter().all(is_seen), "the pass followed all running rebuilds");
-    assert!(waiting.iter().filter(|id| world.rebuild(id).started_at.is_some()).count() >= 35);
+    assert!(waiting.iter().filter(|id| world.rebuild(id).started_at().is_some()).count() >= 35);
 }

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rebuild_workspaces::workspace::{State, WorkspaceId};
+use rebuild_workspaces::ids::WorkspaceId;
+use rebuild_workspaces::state::State;
 use time::Duration;
 
 use super::line::Fault;

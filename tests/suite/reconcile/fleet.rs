@@ -10,14 +10,17 @@ use aws_sdk_workspaces::config::{Credentials, Region};
 use aws_smithy_cbor::protocol::RpcV2CborProtocol;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use rebuild_workspaces::aws_http;
-use rebuild_workspaces::config::FleetConfig;
+use rebuild_workspaces::config::Limits;
+use rebuild_workspaces::config::ReconcilerConfig;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::fleet::{Fleet, HandOverError};
+use rebuild_workspaces::ids::WorkspaceId;
 use rebuild_workspaces::rebuild::Status;
-use rebuild_workspaces::reconcile::{Limits, Reconciler, Timing};
-use rebuild_workspaces::workspace::{State, WorkspaceId};
+use rebuild_workspaces::reconcile::{Reconciler, Timing};
+use rebuild_workspaces::state::State;
+use rebuild_workspaces::transport;
+use rebuild_workspaces::workspace::Workspace;
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -27,13 +30,12 @@ use crate::system::{Ask, System, config, listen};
 /// A client of the WorkSpaces API at this endpoint.
 fn amazon(endpoint: &str) -> Amazon {
     let config = config("http://localhost:1");
-    let fleet = FleetConfig {
+    let fleet = ReconcilerConfig {
         rebuild_time: Duration::ZERO,
         endpoint: Some(endpoint.to_owned()),
-        deadline: time::Duration::DAY,
         limits: Limits::default(),
     };
-    Amazon::connect(&config, &fleet, aws_http::client(&config.aws))
+    Amazon::connect(&config, &fleet, transport::http_client(&config.aws))
 }
 
 /// The same over CBOR, which the next releases of the SDK will prefer.
@@ -42,7 +44,7 @@ fn amazon_over_cbor(endpoint: &str) -> Amazon {
         .behavior_version_latest()
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-        .http_client(aws_http::client(&config(endpoint).aws))
+        .http_client(transport::http_client(&config(endpoint).aws))
         .protocol(RpcV2CborProtocol::new())
         .endpoint_url(endpoint);
     Amazon::new(Client::from_conf(config.build()))
@@ -60,7 +62,7 @@ async fn sync_takes_over_every_member() {
         front.remove("workspaces", item["WorkspaceId"].as_str().expect("an id")).await;
     }
     let (store, fleet) = (front.store.clone(), amazon(&back.api));
-    let timing = Timing::of_simulated(time::Duration::DAY);
+    let timing = Timing::of_simulated();
     let clock = OffsetDateTime::now_utc;
     let synced = Reconciler { store, fleet, clock, timing, limits: Limits::default() }.sync().await;
     assert!(synced.is_ok(), "{synced:?}");
@@ -89,7 +91,7 @@ async fn follows_over(amazon: impl Fn(&str) -> Amazon) {
     let (front, back) = (System::start_for_amazon().await, System::start().await);
     let id = id("ws-available0001");
     let at = |minutes| move || OffsetDateTime::now_utc() + time::Duration::minutes(minutes);
-    let timing = Timing::of_simulated(time::Duration::DAY);
+    let timing = Timing::of_simulated();
     let front_pass = async |minutes| {
         let (store, fleet) = (front.store.clone(), amazon(&back.api));
         Reconciler { store, fleet, clock: at(minutes), timing, limits: Limits::default() }
@@ -108,17 +110,18 @@ async fn follows_over(amazon: impl Fn(&str) -> Amazon) {
     };
 
     assert_eq!(front.send(&Ask::rebuild(id.as_str())).await.status, 202);
-    let rebuild = front_pass(0).await.rebuild.expect("one");
-    assert_eq!((rebuild.status, rebuild.seen_rebuilding_at), (Status::Started, None));
+    let rebuild = front_pass(0).await.into_rebuild().expect("one");
+    assert_eq!((rebuild.status(), rebuild.observed_at()), (Status::Started, None));
     assert_eq!(back.item(id.as_str()).await["OpenRebuild"], "REQUESTED");
-    let rebuild = front_pass(1).await.rebuild.expect("one");
-    assert!(rebuild.seen_rebuilding_at.is_some(), "{rebuild:?}");
+    let rebuild = front_pass(1).await.into_rebuild().expect("one");
+    assert!(rebuild.observed_at().is_some(), "{rebuild:?}");
     for minutes in [1, 2, 30] {
         back_pass(minutes).await;
     }
     let workspace = front_pass(31).await;
-    let rebuild = workspace.rebuild.expect("one");
-    assert_eq!((workspace.state, rebuild.status), (State::Available, Status::Succeeded));
+    let state = workspace.state;
+    let rebuild = workspace.into_rebuild().expect("one");
+    assert_eq!((state, rebuild.status()), (State::Available, Status::Succeeded));
 }
 
 #[tokio::test]
@@ -128,7 +131,7 @@ async fn sync_copies_the_fleet_into_the_table() {
     front.put("workspaces", json!({ "WorkspaceId": "ws-left00001", "State": "STOPPED" })).await;
     front.put("workspaces", json!({ "WorkspaceId": "ws-available0001", "State": "ERROR" })).await;
     let (store, fleet) = (front.store.clone(), amazon(&back.api));
-    let (clock, timing) = (OffsetDateTime::now_utc, Timing::of_amazon(time::Duration::DAY));
+    let (clock, timing) = (OffsetDateTime::now_utc, Timing::of_amazon());
     let pass = Reconciler { store, fleet, clock, timing, limits: Limits::default() }.sync().await;
     let pass = pass.expect("a pass");
     assert_eq!((pass.listed, pass.changed, pass.gone, pass.is_complete), (20, 1, 1, true));
@@ -248,7 +251,7 @@ async fn empty_strings_count_as_absent() {
     }
     let (url, _) = answering(200, json!({ "Workspaces": [listed] }).to_string()).await;
     let (store, fleet) = (system.store.clone(), amazon(&url));
-    let (clock, timing) = (OffsetDateTime::now_utc, Timing::of_amazon(time::Duration::DAY));
+    let (clock, timing) = (OffsetDateTime::now_utc, Timing::of_amazon());
     let pass = Reconciler { store, fleet, clock, timing, limits: Limits::default() }.sync().await;
     assert_eq!(pass.expect("a pass").failures, 0);
     let item = json!({ "WorkspaceId": "ws-empty00001", "State": "STOPPED" });
@@ -275,8 +278,10 @@ async fn a_lost_connection_leaves_a_hand_over_unanswered() {
 #[tokio::test]
 async fn a_workspace_is_gone_only_if_a_valid_answer_omits_it() {
     let system = System::start().await;
+    assert_eq!(system.send(&Ask::rebuild("ws-available0001")).await.status, 202);
     let workspace = system.store.workspace(&id("ws-available0001")).await.expect("an answer");
-    let workspaces = [workspace.expect("it is there")];
+    let open = workspace.and_then(Workspace::into_open_rebuild);
+    let open = [open.expect("an open rebuild")];
     let now = OffsetDateTime::now_utc().into();
     let with = |state: &str| {
         let workspace = json!({ "WorkspaceId": "ws-available0001", "State": state });
@@ -289,10 +294,10 @@ async fn a_workspace_is_gone_only_if_a_valid_answer_omits_it() {
     ];
     for (body, expected) in rows {
         let (url, _) = answering(200, body.clone()).await;
-        let seen = amazon(&url).describe(&workspaces, now).await.expect("an answer");
-        assert_eq!(seen.get(&workspaces[0].workspace_id).copied(), expected, "{body}");
+        let seen = amazon(&url).describe(&open, now).await.expect("an answer");
+        assert_eq!(seen.get(&open[0].workspace_id).copied(), expected, "{body}");
     }
     let error = json!({ "__type": "InvalidParameterValuesException", "message": "no" });
     let (url, _) = answering(400, error.to_string()).await;
-    assert!(amazon(&url).describe(&workspaces, now).await.is_err());
+    assert!(amazon(&url).describe(&open, now).await.is_err());
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rebuild_workspaces::error::CancelError;
+use rebuild_workspaces::ids::WorkspaceId;
 use rebuild_workspaces::rebuild::{IdempotencyKey, Rebuild, RebuildId, Status};
+use rebuild_workspaces::state::State;
 use rebuild_workspaces::timestamp::Timestamp;
-use rebuild_workspaces::workspace::{State, WorkspaceId};
 use serde_json::Value;
 use time::Duration;
 
@@ -70,7 +71,7 @@ async fn request(world: &Arc<World>, subject: &mut Subject, chance: &mut Chance)
         assert_eq!(earlier, Some(accepted.rebuild_id), "the answer to another key");
     } else if let Some(earlier) = earlier {
         let record = world.records(id).into_iter().find(|record| record.id == earlier);
-        let ended_at = record.and_then(|record| record.ended_at).expect("it has ended");
+        let ended_at = record.and_then(|record| Some(record.ending()?.at)).expect("it has ended");
         let since = Timestamp::from(world.now()).since(ended_at);
         assert!(since >= Duration::DAY, "a key was forgotten after {since}");
     }
@@ -99,7 +100,7 @@ async fn happen(world: &Arc<World>, subject: &mut Subject, is_open: bool, chance
     if is_open && chance.one_in(30) {
         let rebuild_id = world.rebuild(id).id;
         let is_cancelled = match world.cancel(id).await {
-            Ok(rebuild) => rebuild.status == Status::Cancelled,
+            Ok(rebuild) => rebuild.status() == Status::Cancelled,
             Err(CancelError::NotCancellable { .. }) => false,
             Err(error) => panic!("{error}"),
         };
@@ -216,7 +217,7 @@ async fn a_hostile_fleet_makes_no_record_false() {
         let records = world.records(&subject.id);
         for (rebuild_id, is_cancelled) in &subject.cancelled {
             let record = records.iter().find(|record| record.id == *rebuild_id);
-            let status = record.expect("a record").status;
+            let status = record.expect("a record").status();
             assert_eq!(status == Status::Cancelled, *is_cancelled, "{record:?}");
         }
         for end in world.check(&subject.id, subject.accepted) {

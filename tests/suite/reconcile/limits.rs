@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use rebuild_workspaces::error::CancelError;
+use rebuild_workspaces::ids::WorkspaceId;
 use rebuild_workspaces::rebuild::Status;
+use rebuild_workspaces::state::State;
 use rebuild_workspaces::timestamp::Timestamp;
-use rebuild_workspaces::workspace::{State, WorkspaceId};
 use serde_json::json;
 use time::Duration;
 
@@ -70,7 +71,7 @@ async fn a_rebuild_is_handed_over_only_with_a_recent_snapshot() {
             });
         }
         world.pass().await;
-        let noted = world.rebuild(&id).snapshot_at;
+        let noted = world.rebuild(&id).claim.map(|claim| claim.snapshot_at);
         world.until_quiet().await;
         let context = format!("{asked:?}, {default:?}, {age:?}");
         assert_eq!(world.check(&id, 1), [expected], "{context}");
@@ -238,7 +239,7 @@ async fn either_the_cancellation_or_the_claim_wins() {
                 wait = chance.below(3);
                 match world.cancel(&id).await {
                     Ok(rebuild) => {
-                        assert_eq!(rebuild.status, Status::Cancelled);
+                        assert_eq!(rebuild.status(), Status::Cancelled);
                         cancelled.push(id);
                     }
                     Err(CancelError::NotCancellable { .. }) => handed_over.push(id),
@@ -271,7 +272,7 @@ async fn a_passing_state_has_an_hour_without_any_other() {
     for minutes in [0, 2, 60] {
         world.pass_time(Duration::minutes(minutes));
         world.pass().await;
-        assert_eq!(world.rebuild(&id).status, Status::Requested, "{minutes}");
+        assert_eq!(world.rebuild(&id).status(), Status::Requested, "{minutes}");
     }
     cap(&world, 2);
     world.minutes(50).await;

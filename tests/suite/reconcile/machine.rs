@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use rebuild_workspaces::fleet::HandOverError;
 use rebuild_workspaces::rebuild::RebuildId;
+use rebuild_workspaces::state::State;
 use rebuild_workspaces::timestamp::Timestamp;
-use rebuild_workspaces::workspace::State;
 use time::{Duration, OffsetDateTime};
 
 /// A WorkSpace of the fleet.

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use rebuild_workspaces::error;
+use rebuild_workspaces::ids::WorkspaceId;
 use rebuild_workspaces::reconcile::Followed;
-use rebuild_workspaces::workspace::{State, WorkspaceId};
+use rebuild_workspaces::state::State;
 use time::Duration;
 
 use super::line::{Fault, Line};

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use rebuild_workspaces::ids::WorkspaceId;
 use rebuild_workspaces::rebuild::Status;
-use rebuild_workspaces::workspace::{State, WorkspaceId};
+use rebuild_workspaces::state::State;
 use serde_json::json;
 use time::Duration;
 
@@ -52,7 +53,7 @@ async fn a_hand_over_without_an_answer_is_never_repeated() {
         assert_eq!(code, "HANDOVER_UNKNOWN");
         assert!((30..40).contains(&minutes), "{minutes}");
         assert_eq!(own_wipes(&world, &id), usize::from(answer == Answer::Loses));
-        assert_eq!(world.rebuild(&id).status, Status::Unknown);
+        assert_eq!(world.rebuild(&id).status(), Status::Unknown);
     }
 }
 
@@ -80,7 +81,7 @@ async fn a_claim_whose_pass_died_is_only_watched() {
     let world = World::new();
     let id = world.add_requested(Machine::new()).await;
     world.faulty_pass(Some((CLAIM + 1, Fault::Died))).await;
-    assert!(world.rebuild(&id).claim_id.is_some());
+    assert!(world.rebuild(&id).claim.is_some());
     assert_eq!(end_of(&world, &id).await.0, "HANDOVER_UNKNOWN");
     assert_eq!(own_wipes(&world, &id), 0);
     assert_eq!(world.item(&id)["State"]["S"], "AVAILABLE");
@@ -105,7 +106,7 @@ async fn a_rebuild_that_nobody_observed_is_unknown() {
     world.pass_time(Duration::minutes(50));
     let (code, minutes) = end_of(&world, &id).await;
     assert_eq!((code.as_str(), minutes), ("NOT_OBSERVED", 3));
-    assert_eq!(world.rebuild(&id).status, Status::Unknown);
+    assert_eq!(world.rebuild(&id).status(), Status::Unknown);
 }
 
 #[tokio::test]
@@ -218,7 +219,7 @@ async fn a_fleet_that_hangs_does_not_hold_up_the_looks() {
         world.add_requested(Machine { duration: Duration::minutes(10), ..Machine::new() }).await;
     world.pass().await;
     world.minutes(4).await;
-    assert!(world.rebuild(&running).seen_rebuilding_at.is_some());
+    assert!(world.rebuild(&running).observed_at().is_some());
     for _ in 0..29 {
         world
             .add_requested(Machine { answers: [Answer::Throttles; 20].into(), ..Machine::new() })
@@ -252,7 +253,7 @@ async fn rebuilds_that_wait_do_not_hold_up_those_that_are_ready() {
         let begin = world.now();
         world.pass().await;
         world.pass_time(Duration::MINUTE - (world.now() - begin));
-        if ready.iter().all(|id| world.rebuild(id).claimed_at.is_some()) {
+        if ready.iter().all(|id| world.rebuild(id).claim.is_some()) {
             println!("2600 wait, 25 are ready: handed over within {minute} passes");
             return;
         }
@@ -302,6 +303,7 @@ async fn a_rebuild_for_another_fleet_is_not_handed_over() {
                 let rebuild = &mut item["Rebuild"]["M"];
                 rebuild["ClaimId"] = text("11111111-1111-4111-8111-111111111111");
                 rebuild["ClaimedAt"] = text("2024-01-01T00:00:00Z");
+                rebuild["SnapshotAt"] = text("2024-01-01T00:00:00Z");
             }
         });
     };
@@ -315,7 +317,7 @@ async fn a_rebuild_for_another_fleet_is_not_handed_over() {
         [(requested, Status::Failed, "AVAILABLE"), (claimed, Status::Unknown, "REBUILDING")]
     {
         assert_eq!(world.check(&id, 1), ["FLEET_CHANGED"]);
-        assert_eq!(world.rebuild(&id).status, status);
+        assert_eq!(world.rebuild(&id).status(), status);
         assert_eq!(world.item(&id)["State"]["S"], state);
     }
 }
@@ -331,5 +333,5 @@ async fn an_item_with_an_impossible_time_does_not_stop_a_pass() {
     });
     let pass = world.pass().await;
     assert_eq!((pass.failures, pass.handed_over), (1, 1), "{pass:?}");
-    assert!(world.rebuild(&good).claimed_at.is_some());
+    assert!(world.rebuild(&good).claim.is_some());
 }

@@ -1,15 +1,18 @@
 //! Sync copies the fleet into the table: it writes differences, marks WorkSpaces that have left,
 //! and leaves those with an open rebuild alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use rebuild_workspaces::config::Limits;
 use rebuild_workspaces::error::{Cause, Fault};
 use rebuild_workspaces::fleet::{Fleet, HandOverError, Listed};
+use rebuild_workspaces::ids::WorkspaceId;
 use rebuild_workspaces::rebuild::FleetMode;
-use rebuild_workspaces::reconcile::{Limits, Reconciler, Synced, Timing};
+use rebuild_workspaces::reconcile::{Reconciler, Synced, Timing};
+use rebuild_workspaces::state::State;
 use rebuild_workspaces::timestamp::Timestamp;
-use rebuild_workspaces::workspace::{Description, State, Workspace, WorkspaceId};
+use rebuild_workspaces::workspace::{Description, OpenRebuild};
 use time::Duration;
 
 use super::machine::Machine;
@@ -31,17 +34,19 @@ impl Fleet for Listing {
 
     async fn describe(
         &self,
-        workspaces: &[Workspace],
+        _: &[OpenRebuild],
         _: Timestamp,
     ) -> Result<HashMap<WorkspaceId, State>, Cause> {
-        let ids = workspaces.iter().map(|workspace| workspace.workspace_id.clone());
-        let known = ids.filter(|id| self.unlisted.contains(id));
-        Ok(known.map(|id| (id, State::Available)).collect())
+        panic!("sync follows nothing")
+    }
+
+    async fn find(&self, ids: &[WorkspaceId]) -> Result<HashSet<WorkspaceId>, Cause> {
+        Ok(ids.iter().filter(|id| self.unlisted.contains(id)).cloned().collect())
     }
 
     async fn newest_snapshot(
         &self,
-        _: &Workspace,
+        _: &OpenRebuild,
         _: Timestamp,
     ) -> Result<Option<Timestamp>, Cause> {
         panic!("sync rebuilds nothing")
@@ -82,7 +87,7 @@ impl Listing {
 }
 
 fn timing() -> Timing {
-    Timing::of_amazon(Duration::DAY)
+    Timing::of_amazon()
 }
 
 fn listed(id: &WorkspaceId, state: State) -> Listed {
@@ -223,7 +228,7 @@ async fn an_outdated_answer_changes_nothing() {
     for (id, read) in ids.into_iter().chain([&new]).zip(read) {
         let before = world.item(id);
         let state = State::Stopped;
-        let written = store.sync(id, read.as_ref(), state, &Description::default(), None).await;
+        let written = store.refresh(id, read.as_ref(), state, &Description::default(), None).await;
         assert!(!written.expect("an answer"), "{before}");
         assert_eq!(world.item(id), before);
     }

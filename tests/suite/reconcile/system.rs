@@ -3,8 +3,9 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use rebuild_workspaces::config::Limits;
 use rebuild_workspaces::fleet::simulated::Simulated;
-use rebuild_workspaces::reconcile::{Limits, Reconciler, Timing};
+use rebuild_workspaces::reconcile::{Reconciler, Timing};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -17,7 +18,7 @@ async fn follow(system: &System, location: &str, id: &str) -> Vec<(Value, Value)
     let minutes = Cell::new(0);
     let clock = || OffsetDateTime::now_utc() + time::Duration::minutes(minutes.get());
     let fleet = Simulated { rebuild_time: REBUILD_TIME };
-    let timing = Timing::of_simulated(time::Duration::DAY);
+    let timing = Timing::of_simulated();
     let reconciler =
         Reconciler { store: system.store.clone(), fleet, clock, timing, limits: Limits::default() };
     let mut stages = vec![];
@@ -88,7 +89,7 @@ async fn a_pass_out_of_time_reads_nothing_more() {
     let system = System::start().await;
     post(&system, Ask::rebuild("ws-available0001")).await;
     system.wire.seen();
-    let timing = Timing::of_simulated(time::Duration::DAY);
+    let timing = Timing::of_simulated();
     let (begin, reads) = (OffsetDateTime::now_utc(), Cell::new(0));
     let clock = || match reads.replace(reads.get() + 1) {
         0 => begin,

@@ -1,13 +1,20 @@
 //! The next step for every state of the WorkSpace at every stage of a rebuild: the table of the
 //! design, row by row.
 
-use rebuild_workspaces::rebuild::{Class, FleetMode, Keys, Rebuild, Sight, Stage, Status};
+use rebuild_workspaces::config::Limits;
+use rebuild_workspaces::ids::WorkspaceId;
+use rebuild_workspaces::rebuild::{
+    Claim, Class, Conclusion, Ending, FleetMode, HandOver, Observation, Phase, Rebuild, Stage,
+};
 use rebuild_workspaces::reconcile::{Look, Step, Timing, next_step};
+use rebuild_workspaces::state::State;
 use rebuild_workspaces::timestamp::Timestamp;
-use rebuild_workspaces::workspace::{Description, Protection, State, Workspace, WorkspaceId};
+use rebuild_workspaces::workspace::OpenRebuild;
 use strum::VariantArray;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
+
+use super::world::World;
 
 const MODE: FleetMode = FleetMode::AmazonWorkSpaces;
 
@@ -35,7 +42,12 @@ const NOTED: [Noted; 7] = [
 const AGES: [i64; 7] = [0, 149, 150, 1799, 1800, 14399, 14400];
 
 fn stages(since: Timestamp) -> [Stage; 4] {
-    [Stage::Requested, Stage::Claimed { since }, Stage::Started { since }, Stage::Seen { since }]
+    [
+        Stage::Requested,
+        Stage::Claimed { since },
+        Stage::Started { since },
+        Stage::Observed { since },
+    ]
 }
 
 /// The expected step: its name, or the code of the end.
@@ -80,31 +92,31 @@ fn expected(stage: Stage, seen: Option<State>, age: i64, noted: Noted) -> &'stat
             Stage::Claimed { .. } | Stage::Started { .. },
             Some(Available | Stopped | Error | Unhealthy),
         ) => wait,
-        (Stage::Seen { .. }, Some(Available | Stopped)) => after(180, "SUCCEEDED"),
-        (Stage::Seen { .. }, Some(Error | Unhealthy)) => after(180, "REBUILD_FAILED"),
+        (Stage::Observed { .. }, Some(Available | Stopped)) => after(180, "SUCCEEDED"),
+        (Stage::Observed { .. }, Some(Error | Unhealthy)) => after(180, "REBUILD_FAILED"),
         (_, Some(_)) => wait_or_time_out,
     }
 }
 
 fn at(stage: Stage, begin: OffsetDateTime) -> Rebuild {
-    let mut rebuild = Rebuild {
-        fleet_mode: MODE,
-        previous_state: Some(State::Unhealthy),
-        ..Rebuild::new(begin)
-    };
+    let mut rebuild =
+        Rebuild { fleet_mode: MODE, previous_state: Some(State::Unhealthy), ..Rebuild::new(begin) };
+    let (at, snapshot_at) = (Timestamp::from(begin), begin.into());
+    let claimed =
+        |since, hand_over| Some(Claim { id: Uuid::nil(), at: since, snapshot_at, hand_over });
     match stage {
         Stage::Requested => {}
-        Stage::Claimed { since } | Stage::Started { since } | Stage::Seen { since } => {
-            (rebuild.claimed_at, rebuild.claim_id) = (Some(since), Some(Uuid::nil()));
+        Stage::Claimed { since } => rebuild.claim = claimed(since, HandOver::Unconfirmed),
+        Stage::Started { since } => {
+            rebuild.claim = claimed(since, HandOver::Accepted { started_at: at });
         }
-        Stage::Ended => rebuild.status = Status::Succeeded,
-        Stage::Newer => rebuild.status = Status::Newer,
-    }
-    if matches!(stage, Stage::Started { .. } | Stage::Seen { .. }) {
-        (rebuild.status, rebuild.started_at) = (Status::Started, Some(begin.into()));
-    }
-    if matches!(stage, Stage::Seen { .. }) {
-        rebuild.seen_rebuilding_at = Some(begin.into());
+        Stage::Observed { since } => {
+            rebuild.claim = claimed(since, HandOver::Observed { started_at: at, at });
+        }
+        Stage::Ended => {
+            rebuild.phase = Phase::Ended(Ending { at, conclusion: Conclusion::Succeeded });
+        }
+        Stage::Unrecognized => rebuild.phase = Phase::Unrecognized("PAUSED".to_owned()),
     }
     assert_eq!(rebuild.stage(), stage);
     rebuild
@@ -115,14 +127,15 @@ fn word(step: Step) -> (String, Option<State>) {
     let name = match step {
         Step::Wait => "wait",
         Step::Look => "look",
-        Step::Note(Some(_)) => "note",
-        Step::Note(None) => "clear",
+        Step::Observe(Some(_)) => "note",
+        Step::Observe(None) => "clear",
         Step::HandOver(_) => "hand over",
-        Step::See => "see",
+        Step::ObserveRebuilding => "see",
         Step::Close => "close",
+        Step::Gone => return ("WORKSPACE_GONE".to_owned(), Some(State::Terminated)),
         Step::End(end) => {
-            let code = end.outcome.error().map(|(code, _)| code);
-            return (code.unwrap_or_else(|| end.outcome.status().to_string()), Some(end.state));
+            let code = end.conclusion.error().map(|error| error.code.clone());
+            return (code.unwrap_or_else(|| end.conclusion.status().to_string()), Some(end.state));
         }
     };
     (name.to_owned(), None)
@@ -133,7 +146,7 @@ fn begin() -> OffsetDateTime {
 }
 
 fn timing() -> Timing {
-    Timing::of_amazon(Duration::DAY)
+    Timing::of_amazon()
 }
 
 /// The next step of a WorkSpace's open rebuild.
@@ -144,21 +157,11 @@ fn step(
     now: Timestamp,
     timing: &Timing,
 ) -> Step {
-    next_step(&workspace(rebuild), mode, look, now, timing)
+    next_step(&open(rebuild), mode, look, now, (timing, &Limits::default()))
 }
 
-fn workspace(rebuild: Rebuild) -> Workspace {
-    Workspace {
-        workspace_id: WorkspaceId::try_from("ws-available0001".to_owned()).expect("an id"),
-        state: State::Rebuilding,
-        rebuild: Some(rebuild),
-        has_open_rebuild: true,
-        keys: Keys::default(),
-        protection: None,
-        has_left_fleet: false,
-        last_simulated_snapshot_at: None,
-        description: Description::default(),
-    }
+fn open(rebuild: Rebuild) -> OpenRebuild {
+    World::open(&WorkspaceId::try_from("ws-available0001".to_owned()).expect("an id"), rebuild)
 }
 
 #[test]
@@ -169,17 +172,17 @@ fn each_state_has_its_step_at_each_stage() {
         {
             for noted in NOTED {
                 let now = Timestamp::from(begin() + Duration::seconds(age));
-                let sight = |class, seconds: i64| {
-                    Some(Sight { shown: class, since: now + Duration::seconds(-seconds) })
+                let observation = |class, seconds: i64| {
+                    Some(Observation { shown: class, since: now + Duration::seconds(-seconds) })
                 };
                 let class = Class::of(state);
                 let other = if class == Class::Well { Class::Ill } else { Class::Well };
-                let sight = match noted {
+                let observation = match noted {
                     Noted::Nothing => None,
-                    Noted::Same(since) => sight(class, since),
-                    Noted::Other => sight(other, 3600),
+                    Noted::Same(since) => observation(class, since),
+                    Noted::Other => observation(other, 3600),
                 };
-                let rebuild = Rebuild { sight, ..at(stage, begin()) };
+                let rebuild = Rebuild { phase: Phase::Running(observation), ..at(stage, begin()) };
                 let look = Some(Look { state, at: now });
                 let (word, end) = word(step(rebuild.clone(), MODE, look, now, &timing()));
                 let context = format!("{state:?}, {stage:?}, {age} s, {noted:?}");
@@ -203,23 +206,23 @@ fn a_note_says_since_when() {
     let look = |state, at| Some(Look { state: Some(state), at });
     let next =
         |rebuild: &Rebuild, state, at| step(rebuild.clone(), MODE, look(state, at), at, &timing());
-    let stuck = Sight { shown: Class::Stuck, since: begin };
-    assert_eq!(next(&rebuild, State::Suspended, begin), Step::Note(Some(stuck)));
-    let rebuild = Rebuild { sight: Some(stuck), ..rebuild };
-    let passing = Sight { shown: Class::Passing, since: later };
-    assert_eq!(next(&rebuild, State::Starting, later), Step::Note(Some(passing)));
+    let stuck = Observation { shown: Class::Stuck, since: begin };
+    assert_eq!(next(&rebuild, State::Suspended, begin), Step::Observe(Some(stuck)));
+    let rebuild = Rebuild { phase: Phase::Running(Some(stuck)), ..rebuild };
+    let passing = Observation { shown: Class::Passing, since: later };
+    assert_eq!(next(&rebuild, State::Starting, later), Step::Observe(Some(passing)));
 }
 
 /// The simulated fleet's answers are always up to date.
 #[test]
 fn a_consistent_fleet_decides_at_the_first_look() {
     let now = begin().into();
-    let timing = Timing::of_simulated(Duration::DAY);
+    let timing = Timing::of_simulated();
     let look = |state| Some(Look { state: Some(state), at: now });
     for (stage, state, expected) in [
         (Stage::Claimed { since: now }, State::Rebuilding, "see"),
-        (Stage::Seen { since: now }, State::Available, "SUCCEEDED"),
-        (Stage::Seen { since: now }, State::Error, "REBUILD_FAILED"),
+        (Stage::Observed { since: now }, State::Available, "SUCCEEDED"),
+        (Stage::Observed { since: now }, State::Error, "REBUILD_FAILED"),
     ] {
         let next = step(at(stage, begin()), MODE, look(state), now, &timing);
         assert_eq!(word(next).0, expected, "{state}");
@@ -228,7 +231,7 @@ fn a_consistent_fleet_decides_at_the_first_look() {
 
 #[test]
 fn some_steps_need_no_look() {
-    let all = stages(begin().into()).into_iter().chain([Stage::Ended, Stage::Newer]);
+    let all = stages(begin().into()).into_iter().chain([Stage::Ended, Stage::Unrecognized]);
     let modes = [MODE, FleetMode::Simulated];
     for (stage, mode) in all.flat_map(|stage| modes.map(|mode| (stage, mode))) {
         for (age, is_old, is_protected) in [
@@ -243,20 +246,16 @@ fn some_steps_need_no_look() {
             let is_ours = mode == MODE;
             let expected = match stage {
                 Stage::Ended => ("close", None),
-                Stage::Newer => ("wait", None),
+                Stage::Unrecognized => ("wait", None),
                 Stage::Requested if !is_ours => ("FLEET_CHANGED", Some(State::Unhealthy)),
                 Stage::Requested if is_old => ("EXPIRED", Some(State::Unhealthy)),
                 Stage::Requested if is_protected => ("WORKSPACE_PROTECTED", Some(State::Unhealthy)),
                 _ if !is_ours => ("FLEET_CHANGED", Some(State::Rebuilding)),
                 _ => ("look", None),
             };
-            let mut workspace = workspace(rebuild);
-            workspace.protection = is_protected.then_some(Protection {
-                protected_by: None,
-                protected_at: now,
-                reason: None,
-            });
-            let (word, state) = word(next_step(&workspace, MODE, None, now, &timing()));
+            let open = OpenRebuild { is_protected, ..open(rebuild) };
+            let limits = Limits::default();
+            let (word, state) = word(next_step(&open, MODE, None, now, (&timing(), &limits)));
             let context = format!("{stage:?}, {mode:?}, {age} s, protected: {is_protected}");
             assert_eq!((word.as_str(), state), expected, "{context}");
         }

@@ -21,12 +21,13 @@ pub fn check(record: &Rebuild, machine: &Machine) -> String {
     assert!(calls.len() <= 1, "called again: {}", context());
     assert!(machine.wipes_of(record.id).count() <= 1, "wiped twice: {}", context());
     let own = machine.wipes_of(record.id).next();
-    let ended_at = record.ended_at.unwrap_or_else(|| panic!("no end: {}", context()));
-    let claimed_at = record.claimed_at.unwrap_or(ended_at);
+    let ended_at = record.ending().unwrap_or_else(|| panic!("no end: {}", context())).at;
+    let claimed_at = record.claim.map_or(ended_at, |claim| claim.at);
     // Timestamps are cut to whole seconds.
     let had_ended = |wipe: &Wipe| Timestamp::from(wipe.ended) <= ended_at;
     let was_left_behind = |code: &str| ["TIMED_OUT", "FLEET_CHANGED"].contains(&code);
-    let code = record.error_code.clone().unwrap_or_else(|| record.status.to_string());
+    let error = record.ending().and_then(|ending| ending.conclusion.error());
+    let code = error.map_or_else(|| record.status().to_string(), |error| error.code.clone());
     let is_gone = code == "WORKSPACE_GONE";
     assert!(
         own.is_none_or(had_ended) || was_left_behind(&code) || is_gone,
@@ -49,41 +50,44 @@ pub fn check(record: &Rebuild, machine: &Machine) -> String {
         ages.map(Duration::seconds).any(|age| Class::of(machine.shows(last_look - age)) == class)
     };
     let handed_over_for = ended_at.since(claimed_at);
-    let is_true = match (record.status, code.as_str()) {
+    let is_true = match (record.status(), code.as_str()) {
         (Status::Succeeded, _) => {
-            record.seen_rebuilding_at.is_some() && ended.next().is_some() && showed(Class::Well)
+            record.observed_at().is_some() && ended.next().is_some() && showed(Class::Well)
         }
         (Status::Failed, "REBUILD_FAILED") => {
-            record.seen_rebuilding_at.is_some() && ended.next().is_some() && showed(Class::Ill)
+            record.observed_at().is_some() && ended.next().is_some() && showed(Class::Ill)
         }
         (Status::Failed, "WORKSPACE_GONE") => machine.is_gone_by(ended_at),
         (Status::Cancelled, _) | (Status::Failed, "WORKSPACE_PROTECTED" | "EXPIRED") => {
-            own.is_none() && record.claimed_at.is_none()
+            own.is_none() && record.claim.is_none()
         }
         (Status::Failed, "NO_SNAPSHOT") => {
-            own.is_none() && record.claimed_at.is_none() && machine.snapshot_at.is_none()
+            own.is_none() && record.claim.is_none() && machine.snapshot_at.is_none()
         }
         (Status::Failed, "SNAPSHOT_TOO_OLD") => {
             let hours = record.maximum_snapshot_age_hours.map(i64::from);
             let age = machine.snapshot_at.map(|snapshot_at| ended_at.since(snapshot_at));
             let is_old = hours.zip(age).is_none_or(|(hours, age)| age > Duration::hours(hours));
-            own.is_none() && record.claimed_at.is_none() && is_old
+            own.is_none() && record.claim.is_none() && is_old
         }
         // Not handed over, or refused.
-        (Status::Failed, _) => own.is_none() && record.started_at.is_none(),
+        (Status::Failed, _) => own.is_none() && record.started_at().is_none(),
         (Status::Unknown, "HANDOVER_UNKNOWN") => {
-            record.started_at.is_none() && handed_over_for >= Duration::minutes(30)
+            record.started_at().is_none() && handed_over_for >= Duration::minutes(30)
         }
         (Status::Unknown, "NOT_OBSERVED") => {
             own.is_some()
-                && record.seen_rebuilding_at.is_none()
+                && record.observed_at().is_none()
                 && handed_over_for >= Duration::minutes(30)
         }
         (Status::Unknown, "TIMED_OUT") => handed_over_for >= Duration::hours(4),
-        (Status::Unknown, "FLEET_CHANGED") => record.claimed_at.is_some(),
-        (Status::Unknown | Status::Requested | Status::Started | Status::Newer, _) => false,
+        (Status::Unknown, "FLEET_CHANGED") => record.claim.is_some(),
+        (Status::Unknown | Status::Requested | Status::Started | Status::Unrecognized(_), _) => {
+            false
+        }
     };
-    let is_snapshot_true = own.is_none() || record.snapshot_at == machine.snapshot_at;
+    let is_snapshot_true =
+        own.is_none() || record.claim.map(|claim| claim.snapshot_at) == machine.snapshot_at;
     assert!(is_snapshot_true, "the user's files went back to something else: {}", context());
     assert!(is_true, "the record contradicts the fleet: {}", context());
     code

@@ -2,7 +2,7 @@
 //! clock. Every call to DynamoDB or the fleet goes through a [`Line`]. Nothing here waits for real
 //! time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -12,13 +12,16 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use dynoxide::Database;
 use local::dynamodb;
-use rebuild_workspaces::error::{CancelError, Cause, RebuildError};
+use rebuild_workspaces::config::Limits;
+use rebuild_workspaces::error::{AcceptError, CancelError, Cause};
 use rebuild_workspaces::fleet::{Fleet, HandOverError, IDS_PER_CALL, Listed};
-use rebuild_workspaces::rebuild::{Accepted, FleetMode, Rebuild};
-use rebuild_workspaces::reconcile::{Followed, Limits, Reconciler, Timing};
+use rebuild_workspaces::ids::WorkspaceId;
+use rebuild_workspaces::rebuild::{Accepted, Class, FleetMode, Keys, Rebuild};
+use rebuild_workspaces::reconcile::{Followed, Reconciler, Timing};
+use rebuild_workspaces::state::State;
 use rebuild_workspaces::store::{Store, client_config};
 use rebuild_workspaces::timestamp::Timestamp;
-use rebuild_workspaces::workspace::{Description, Protection, State, Workspace, WorkspaceId};
+use rebuild_workspaces::workspace::{Description, OpenRebuild, Protection};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
@@ -82,16 +85,29 @@ impl Fleet for FakeFleet {
 
     async fn describe(
         &self,
-        workspaces: &[Workspace],
+        open: &[OpenRebuild],
         _: Timestamp,
     ) -> Result<HashMap<WorkspaceId, State>, Cause> {
-        assert!((1..=IDS_PER_CALL).contains(&workspaces.len()), "1 to 25 ids a call");
+        assert!((1..=IDS_PER_CALL).contains(&open.len()), "1 to 25 ids a call");
         let say = || {
             if self.world.is_throttled() {
                 return Err("throttled".into());
             }
-            let ids = workspaces.iter().map(|workspace| &workspace.workspace_id);
+            let ids = open.iter().map(|open| &open.workspace_id);
             Ok(ids.filter_map(|id| Some((id.clone(), self.world.look(id)?))).collect())
+        };
+        let answer = self.line.carry("ask fleet", say).await;
+        answer.unwrap_or_else(|| Err("no answer".into()))
+    }
+
+    async fn find(&self, ids: &[WorkspaceId]) -> Result<HashSet<WorkspaceId>, Cause> {
+        assert!((1..=IDS_PER_CALL).contains(&ids.len()), "1 to 25 ids a call");
+        let say = || {
+            if self.world.is_throttled() {
+                return Err("throttled".into());
+            }
+            let is_there = |id: &&WorkspaceId| Class::of(self.world.look(id)) != Class::Gone;
+            Ok(ids.iter().filter(is_there).cloned().collect())
         };
         let answer = self.line.carry("ask fleet", say).await;
         answer.unwrap_or_else(|| Err("no answer".into()))
@@ -99,14 +115,14 @@ impl Fleet for FakeFleet {
 
     async fn newest_snapshot(
         &self,
-        workspace: &Workspace,
+        open: &OpenRebuild,
         _: Timestamp,
     ) -> Result<Option<Timestamp>, Cause> {
         let say = || {
             if self.world.is_throttled() {
                 return Err("throttled".into());
             }
-            Ok(self.world.machine(&workspace.workspace_id, |machine, _| machine.snapshot_at))
+            Ok(self.world.machine(&open.workspace_id, |machine, _| machine.snapshot_at))
         };
         let answer = self.line.carry("ask snapshots", say).await;
         answer.unwrap_or_else(|| Err("no answer".into()))
@@ -115,7 +131,7 @@ impl Fleet for FakeFleet {
     async fn rebuild(&self, id: &WorkspaceId) -> Result<(), HandOverError> {
         let take = || {
             let rebuild = self.world.rebuild(id);
-            assert!(rebuild.claim_id.is_some(), "handed over without a claim");
+            assert!(rebuild.claim.is_some(), "handed over without a claim");
             if self.world.is_throttled() {
                 return Err(HandOverError::NotTaken("throttled".into()));
             }
@@ -331,7 +347,7 @@ impl World {
         &self,
         id: &WorkspaceId,
         rebuild: Rebuild,
-    ) -> Result<Accepted, RebuildError> {
+    ) -> Result<Accepted, AcceptError> {
         self.accepting.accept(&id.clone().into(), &rebuild).await
     }
 
@@ -372,7 +388,7 @@ impl World {
             store,
             fleet: FakeFleet { world: Arc::clone(self), line: Arc::clone(&line) },
             clock: Box::new(move || world.now()) as Box<_>,
-            timing: Timing::of_amazon(Duration::DAY),
+            timing: Timing::of_amazon(),
             limits: self.traffic(|traffic| traffic.limits),
         };
         (process, line)
@@ -433,6 +449,22 @@ impl World {
     pub fn rebuild(&self, id: &WorkspaceId) -> Rebuild {
         let item = self.item(id);
         from_attributes(&item["Rebuild"]["M"], item.get("PreviousState"))
+    }
+
+    /// The same, as the reconciler reads it.
+    pub fn open_rebuild(&self, id: &WorkspaceId) -> OpenRebuild {
+        Self::open(id, self.rebuild(id))
+    }
+
+    /// An open rebuild of a WorkSpace that has had no other.
+    pub fn open(id: &WorkspaceId, rebuild: Rebuild) -> OpenRebuild {
+        OpenRebuild {
+            workspace_id: id.clone(),
+            rebuild,
+            keys: Keys::default(),
+            is_protected: false,
+            last_simulated_snapshot_at: None,
+        }
     }
 
     /// The history of a WorkSpace.

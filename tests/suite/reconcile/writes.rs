@@ -1,11 +1,14 @@
 //! The writes of the reconciler to an item that has changed since it was read: none takes effect.
 //! One row for each condition of each write.
 
-use rebuild_workspaces::error::Fault;
-use rebuild_workspaces::rebuild::{Class, End, Keys, Outcome, Rebuild, Sight, Status};
+use rebuild_workspaces::error::Unconfirmed;
+use rebuild_workspaces::rebuild::{
+    Class, Conclusion, End, Ending, Keys, Observation, Phase, Rebuild, Status,
+};
+use rebuild_workspaces::state::State;
 use rebuild_workspaces::store::Store;
 use rebuild_workspaces::timestamp::Timestamp;
-use rebuild_workspaces::workspace::{State, WorkspaceId};
+use rebuild_workspaces::workspace::OpenRebuild;
 use serde_json::{Value, json};
 
 use super::machine::Machine;
@@ -17,8 +20,8 @@ enum Write {
     Claim,
     Unclaim,
     Start,
-    See,
-    Note,
+    ObserveRebuilding,
+    Observe,
     Clear,
     End,
     CloseAsRecorded,
@@ -29,23 +32,26 @@ impl Write {
     async fn make(
         self,
         store: &Store,
-        id: &WorkspaceId,
-        read: &Rebuild,
+        read: &OpenRebuild,
         now: Timestamp,
-    ) -> Result<bool, Fault> {
-        let end = End { outcome: Outcome::Succeeded, state: State::Available };
-        let sight = Sight { shown: Class::Gone, since: now };
+    ) -> Result<bool, Unconfirmed> {
+        let OpenRebuild { workspace_id, rebuild, .. } = read;
+        let end = End { conclusion: Conclusion::Succeeded, state: State::Available };
+        let observation = Observation { shown: Class::Gone, since: now };
         match self {
-            Self::Cancel => Ok(store.cancel(&id.clone().into(), read.id, None, now).await.is_ok()),
-            Self::Claim => Ok(store.claim(id, read, now, now).await?.is_some()),
-            Self::Unclaim => store.unclaim(id, read).await,
-            Self::Start => store.start(id, read, now).await,
-            Self::See => store.see(id, read, now).await,
-            Self::Note => store.note(id, read, Some(sight)).await,
-            Self::Clear => store.note(id, read, None).await,
-            Self::End => Ok(store.end(id, read, &end, now).await?.is_some()),
-            Self::CloseAsRecorded => store.close_as_recorded(id, read, read, Keys::default()).await,
-            Self::Release => store.release(id, read, Keys::default()).await,
+            Self::Cancel => {
+                let target = workspace_id.clone().into();
+                Ok(store.cancel(&target, rebuild.id, None, now).await.is_ok())
+            }
+            Self::Claim => Ok(store.claim(read, now, now).await?.is_some()),
+            Self::Unclaim => store.unclaim(read).await,
+            Self::Start => store.start(read, now).await,
+            Self::ObserveRebuilding => store.observe_rebuilding(read, now).await,
+            Self::Observe => store.observe(read, Some(observation)).await,
+            Self::Clear => store.observe(read, None).await,
+            Self::End => Ok(store.end(read, &end, now).await?.is_some()),
+            Self::CloseAsRecorded => store.close_as_recorded(read, rebuild, Keys::default()).await,
+            Self::Release => store.release(read, Keys::default()).await,
         }
     }
 }
@@ -57,10 +63,10 @@ const OTHER_REBUILD: Change = ("Id", "01890000-0000-7000-8000-000000000000");
 const STARTED: Change = ("Status", "STARTED");
 const ENDED: Change = ("Status", "FAILED");
 const OTHER_CLAIM: Change = ("ClaimId", "22222222-2222-4222-8222-222222222222");
-const SEEN: Change = ("SeenRebuildingAt", "2024-01-01T00:00:00Z");
-const OTHER_CLASS: Change = ("Sight.Shown", "ILL");
-const LATER_SIGHT: Change = ("Sight.Since", "2024-01-01T00:00:01Z");
-const NO_SIGHT: Change = ("Sight", "");
+const OBSERVED: Change = ("ObservedAt", "2024-01-01T00:00:00Z");
+const OTHER_CLASS: Change = ("Observation.Shown", "ILL");
+const LATER_OBSERVATION: Change = ("Observation.Since", "2024-01-01T00:00:01Z");
+const NO_OBSERVATION: Change = ("Observation", "");
 const CLAIM_TAKEN_BACK: Change = ("ClaimId", "");
 
 /// A change of the item since it was read: an attribute of the rebuild, and its new value. An empty
@@ -74,76 +80,89 @@ type Row = (Write, Read, &'static [Change]);
 enum Read {
     Requested,
     /// A state that may decide was noted.
-    RequestedWithSight,
+    RequestedWithObservation,
     Claimed,
-    ClaimedWithSight,
+    ClaimedWithObservation,
     Started,
-    Seen,
-    SeenWithSight,
+    Observed,
+    ObservedWithObservation,
     Over,
 }
 
 impl Read {
     /// Attributes of the rebuild.
     fn attributes(self) -> Value {
-        let claim = json!({ "ClaimId": text(CLAIM_ID), "ClaimedAt": text(TIME) });
-        let sight = json!({ "Sight": { "M": { "Shown": text("WELL"), "Since": text(TIME) } } });
-        let seen = json!({ "SeenRebuildingAt": text(TIME) });
-        let status = |status: Status| json!({ "Status": text(status) });
+        let claim = json!({
+            "ClaimId": text(CLAIM_ID), "ClaimedAt": text(TIME), "SnapshotAt": text(TIME),
+        });
+        let observation =
+            json!({ "Observation": { "M": { "Shown": text("WELL"), "Since": text(TIME) } } });
+        let observed = json!({ "ObservedAt": text(TIME) });
+        let started = json!({ "Status": text(Status::Started), "StartedAt": text(TIME) });
+        let succeeded = json!({ "Status": text(Status::Succeeded), "EndedAt": text(TIME) });
         let parts = match self {
             Self::Requested => vec![],
-            Self::RequestedWithSight => vec![sight],
+            Self::RequestedWithObservation => vec![observation],
             Self::Claimed => vec![claim],
-            Self::ClaimedWithSight => vec![claim, sight],
-            Self::Started => vec![claim, status(Status::Started)],
-            Self::Seen => vec![claim, status(Status::Started), seen],
-            Self::SeenWithSight => vec![claim, status(Status::Started), seen, sight],
-            Self::Over => vec![claim, status(Status::Succeeded)],
+            Self::ClaimedWithObservation => vec![claim, observation],
+            Self::Started => vec![claim, started],
+            Self::Observed => vec![claim, started, observed],
+            Self::ObservedWithObservation => vec![claim, started, observed, observation],
+            Self::Over => vec![claim, succeeded],
         };
         let parts = parts.iter().flat_map(|part| part.as_object().expect("a map"));
         parts.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 }
 
-/// A sight that was noted since, where there was none.
-const ANY_SIGHT: Change = LATER_SIGHT;
+/// A observation that was noted since, where there was none.
+const ANY_OBSERVATION: Change = LATER_OBSERVATION;
 
 #[tokio::test]
 async fn a_write_based_on_an_outdated_read_changes_nothing() {
     use Read::{
-        Claimed, ClaimedWithSight, Over, Requested, RequestedWithSight, Seen, SeenWithSight,
-        Started,
+        Claimed, ClaimedWithObservation, Observed, ObservedWithObservation, Over, Requested,
+        RequestedWithObservation, Started,
     };
-    let requested = &[OTHER_REBUILD, STARTED, ENDED, OTHER_CLAIM, ANY_SIGHT];
-    let requested_with_sight =
-        &[OTHER_REBUILD, STARTED, ENDED, OTHER_CLAIM, OTHER_CLASS, LATER_SIGHT, NO_SIGHT];
-    let claimed = &[OTHER_REBUILD, STARTED, ENDED, OTHER_CLAIM, CLAIM_TAKEN_BACK, ANY_SIGHT];
-    let claimed_with_sight = &[OTHER_CLAIM, CLAIM_TAKEN_BACK, OTHER_CLASS, LATER_SIGHT, NO_SIGHT];
-    let started = &[OTHER_REBUILD, ENDED, SEEN, ANY_SIGHT];
-    let seen = &[OTHER_REBUILD, ENDED, ANY_SIGHT];
-    let seen_with_sight = &[OTHER_REBUILD, ENDED, OTHER_CLASS, LATER_SIGHT, NO_SIGHT];
+    let requested = &[OTHER_REBUILD, STARTED, ENDED, OTHER_CLAIM, ANY_OBSERVATION];
+    let requested_with_observation = &[
+        OTHER_REBUILD,
+        STARTED,
+        ENDED,
+        OTHER_CLAIM,
+        OTHER_CLASS,
+        LATER_OBSERVATION,
+        NO_OBSERVATION,
+    ];
+    let claimed = &[OTHER_REBUILD, STARTED, ENDED, OTHER_CLAIM, CLAIM_TAKEN_BACK, ANY_OBSERVATION];
+    let claimed_with_observation =
+        &[OTHER_CLAIM, CLAIM_TAKEN_BACK, OTHER_CLASS, LATER_OBSERVATION, NO_OBSERVATION];
+    let started = &[OTHER_REBUILD, ENDED, OBSERVED, ANY_OBSERVATION];
+    let observed = &[OTHER_REBUILD, ENDED, ANY_OBSERVATION];
+    let observed_with_observation =
+        &[OTHER_REBUILD, ENDED, OTHER_CLASS, LATER_OBSERVATION, NO_OBSERVATION];
     let call = &[OTHER_REBUILD, STARTED, ENDED, OTHER_CLAIM, CLAIM_TAKEN_BACK];
     let rows: &[Row] = &[
         (Write::Cancel, Requested, &[OTHER_REBUILD, STARTED, ENDED, OTHER_CLAIM]),
         (Write::Claim, Requested, &[OTHER_REBUILD, STARTED, ENDED, OTHER_CLAIM]),
         (Write::Unclaim, Claimed, call),
         (Write::Start, Claimed, call),
-        (Write::See, Claimed, claimed),
-        (Write::See, ClaimedWithSight, claimed_with_sight),
-        (Write::See, Started, started),
-        (Write::Note, Requested, requested),
-        (Write::Note, Claimed, claimed),
-        (Write::Note, Started, started),
-        (Write::Note, Seen, seen),
-        (Write::Clear, RequestedWithSight, requested_with_sight),
-        (Write::Clear, SeenWithSight, seen_with_sight),
+        (Write::ObserveRebuilding, Claimed, claimed),
+        (Write::ObserveRebuilding, ClaimedWithObservation, claimed_with_observation),
+        (Write::ObserveRebuilding, Started, started),
+        (Write::Observe, Requested, requested),
+        (Write::Observe, Claimed, claimed),
+        (Write::Observe, Started, started),
+        (Write::Observe, Observed, observed),
+        (Write::Clear, RequestedWithObservation, requested_with_observation),
+        (Write::Clear, ObservedWithObservation, observed_with_observation),
         (Write::End, Requested, requested),
-        (Write::End, RequestedWithSight, requested_with_sight),
+        (Write::End, RequestedWithObservation, requested_with_observation),
         (Write::End, Claimed, claimed),
-        (Write::End, ClaimedWithSight, claimed_with_sight),
+        (Write::End, ClaimedWithObservation, claimed_with_observation),
         (Write::End, Started, started),
-        (Write::End, Seen, seen),
-        (Write::End, SeenWithSight, seen_with_sight),
+        (Write::End, Observed, observed),
+        (Write::End, ObservedWithObservation, observed_with_observation),
         (Write::CloseAsRecorded, Requested, requested),
         (Write::Release, Over, &[OTHER_REBUILD, ENDED]),
     ];
@@ -156,12 +175,12 @@ async fn a_write_based_on_an_outdated_read_changes_nothing() {
                 let rebuild = item["Rebuild"]["M"].as_object_mut().expect("a map");
                 rebuild.extend(read.attributes().as_object().expect("a map").clone());
             });
-            let read_rebuild = world.rebuild(&id);
+            let read_rebuild = world.open_rebuild(&id);
             if let Some(change) = change {
                 world.edit(&id, |item| apply(*change, &mut item["Rebuild"]["M"]));
             }
             let before = world.item(&id);
-            let is_written = write.make(&store, &id, &read_rebuild, world.now().into()).await;
+            let is_written = write.make(&store, &read_rebuild, world.now().into()).await;
             let is_written = is_written.expect("an answer");
             let context = format!("{write:?} of {read:?}, after {change:?}");
             assert_eq!(is_written, change.is_none(), "{context}");
@@ -180,8 +199,8 @@ fn apply((name, value): Change, rebuild: &mut Value) {
             rebuild.insert(name.to_owned(), text(value));
         }
         Some((map, name)) => {
-            let sight = json!({ "M": { "Shown": text("WELL"), "Since": text(TIME) } });
-            rebuild.entry(map).or_insert(sight)["M"][name] = text(value);
+            let observation = json!({ "M": { "Shown": text("WELL"), "Since": text(TIME) } });
+            rebuild.entry(map).or_insert(observation)["M"][name] = text(value);
         }
     }
 }
@@ -191,15 +210,15 @@ async fn a_protected_workspace_is_not_claimed() {
     let world = World::new();
     let store = world.process(0).0.store;
     let id = world.add_requested(Machine::new()).await;
-    let read = world.rebuild(&id);
+    let read = world.open_rebuild(&id);
     world.protect(&id, true).await;
     let before = world.item(&id);
-    let is_claimed = Write::Claim.make(&store, &id, &read, world.now().into()).await;
+    let is_claimed = Write::Claim.make(&store, &read, world.now().into()).await;
     assert!(!is_claimed.expect("an answer"));
     assert_eq!(world.item(&id), before);
 
     world.protect(&id, false).await;
-    let is_claimed = Write::Claim.make(&store, &id, &read, world.now().into()).await;
+    let is_claimed = Write::Claim.make(&store, &read, world.now().into()).await;
     assert!(is_claimed.expect("an answer"));
 }
 
@@ -209,10 +228,16 @@ async fn a_record_is_written_once() {
     let world = World::new();
     let store = world.process(0).0.store;
     let id = world.add(Machine::new());
-    let first = Rebuild { status: Status::Succeeded, ..Rebuild::new(world.now()) };
-    let second = Rebuild { status: Status::Failed, ..first.clone() };
-    for ended in [&first, &second] {
-        store.record_end(&id, ended, None).await.expect("recorded");
+    let new = Rebuild::new(world.now());
+    let ended = |conclusion| {
+        let phase = Phase::Ended(Ending { at: world.now().into(), conclusion });
+        Rebuild { phase, ..new.clone() }
+    };
+    let first = ended(Conclusion::Succeeded);
+    let second = ended(Conclusion::Cancelled { by: None });
+    for rebuild in [&first, &second] {
+        let ended = World::open(&id, rebuild.clone());
+        store.record_end(&ended, None).await.expect("recorded");
     }
     let record = store.record(&id, first.id).await.expect("an answer");
     assert_eq!(record, Some(first));

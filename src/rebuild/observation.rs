@@ -1,18 +1,18 @@
-//! What a state of the WorkSpace means for its rebuild, and for how long it has been seen.
+//! What a state of the WorkSpace means for its rebuild, and for how long looks have shown it.
 
 use serde::{Deserialize, Serialize};
 use strum::Display;
 
+use crate::state::State;
 use crate::timestamp::Timestamp;
-use crate::workspace::State;
 
 /// Every look since a point in time has shown states of the same class.
 ///
 /// The fleet's answers may be outdated, leave a WorkSpace out, or show a state that soon passes. So
-/// a state decides a rebuild only after it has been seen for some time, and the item says since when.
+/// a state decides a rebuild only after looks have shown it for some time, and the item says since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Sight {
+pub struct Observation {
     /// The class of those states. (`Class` is a reserved word of DynamoDB.)
     pub shown: Class,
     /// When the first of these looks began.

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Workspace;
-use crate::error::InvalidFormat;
+use crate::format::InvalidFormat;
 
 /// Declares an id or a name: a text of one form, which the API model gives as a pattern.
 macro_rules! id {
@@ -101,6 +100,12 @@ pub struct UserName(String);
 impl UserName {
     /// The most characters.
     pub const MAX_CHARACTERS: usize = 63;
+
+    /// It as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl TryFrom<String> for UserName {
@@ -130,15 +135,6 @@ pub struct Target {
 impl From<WorkspaceId> for Target {
     fn from(workspace_id: WorkspaceId) -> Self {
         Self { workspace_id, directory_id: None }
-    }
-}
-
-impl Target {
-    /// Whether a WorkSpace is within the directory that the request names.
-    #[must_use]
-    pub fn allows(&self, workspace: &Workspace) -> bool {
-        let wanted = self.directory_id.as_ref().map(DirectoryId::as_str);
-        wanted.is_none() || wanted == workspace.description.directory_id.as_deref()
     }
 }
 

@@ -1,15 +1,17 @@
-//! Reads and writes of sync, which keeps the table in step with the fleet.
+//! Keeping the item of a WorkSpace in step with the fleet.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::Store;
-use super::fault::{fault, write};
-use super::item::{Item, expires_at, readable, string, to_item, to_workspace, workspace_key};
-use crate::error::Fault;
+use super::fault::write;
+use super::item::{Item, expires_at, string, to_item, workspace_key};
+use crate::error::Unconfirmed;
+use crate::ids::WorkspaceId;
+use crate::state::State;
 use crate::timestamp::Timestamp;
-use crate::workspace::{Description, State, Workspace, WorkspaceId};
+use crate::workspace::{Description, Workspace};
 
 /// The table has no such WorkSpace.
 const NO_ITEM: &str = "attribute_not_exists(WorkspaceId)";
@@ -23,47 +25,25 @@ const NO_REBUILD: &str = "attribute_not_exists(#Rebuild)";
 const SAME_REBUILD: &str = "#Rebuild.Id = :id";
 
 impl Store {
-    /// All WorkSpaces of the table that can be read, and how many items cannot.
-    ///
-    /// # Errors
-    /// The table was not read.
-    pub async fn all_workspaces(&self) -> Result<(Vec<Workspace>, usize), Fault> {
-        let mut workspaces = Vec::new();
-        let mut unreadable = 0;
-        let mut start = None;
-        loop {
-            let request = self.client.scan().table_name(&self.workspaces);
-            let output = request.set_exclusive_start_key(start).send().await.map_err(fault)?;
-            let items = output.items.unwrap_or_default();
-            let count = items.len();
-            let page = readable(items, to_workspace);
-            unreadable += count - page.len();
-            workspaces.extend(page);
-            start = output.last_evaluated_key;
-            if start.is_none() {
-                return Ok((workspaces, unreadable));
-            }
-        }
-    }
-
     /// Brings the item of a WorkSpace in step with the fleet, if no rebuild is open and the item
     /// is still as it was read (`None`: there was no item).
     ///
     /// # Errors
     /// It is not known whether the write was made.
-    pub async fn sync(
+    pub async fn refresh(
         &self,
         id: &WorkspaceId,
         read: Option<&Workspace>,
         state: State,
         description: &Description,
         expiry: Option<Timestamp>,
-    ) -> Result<bool, Fault> {
-        let mut after = to_item(description)?;
+    ) -> Result<bool, Unconfirmed> {
+        let mut after = to_item(description).map_err(Unconfirmed::new)?;
         after.extend(expiry.map(expires_at));
         let mut changes = Changes::default();
         changes.set("State", string(state));
-        let before = read.map_or(Ok(Item::new()), |read| to_item(&read.description))?;
+        let before = read.map_or(Ok(Item::new()), |read| to_item(&read.description));
+        let before = before.map_err(Unconfirmed::new)?;
         for name in before.keys().map(String::as_str).chain(["ExpiresAt"]) {
             if !after.contains_key(name) {
                 changes.remove(name);
@@ -93,7 +73,7 @@ impl Store {
                         .expression_attribute_values(":read_state", string(read.state));
                 }
                 request = request.expression_attribute_names("#Rebuild", "Rebuild");
-                match &read.rebuild {
+                match read.rebuild() {
                     None => conditions.push(NO_REBUILD),
                     Some(rebuild) => {
                         conditions.push(SAME_REBUILD);
@@ -103,7 +83,7 @@ impl Store {
             }
         }
         let request = request.condition_expression(conditions.join(" AND "));
-        write(request).await
+        Ok(write(request).await?.is_made())
     }
 }
 

@@ -1,6 +1,7 @@
-//! The HTTP client under the AWS clients: TLS roots, connections, and whether a request was sent.
+//! What all AWS clients share: region and credentials, retries and timeouts, the HTTP client with its TLS
+//! roots and connections, and whether a request was sent.
 //!
-//! It decides how long a cold start takes, so it is tuned by the benchmarks in `benches/`:
+//! The HTTP client decides how long a cold start takes, so it is tuned by the benchmarks in `benches/`:
 //!
 //! - The public root certificates are compiled in, already parsed. Reading the system's bundle took longer
 //!   than the rest of the start. `AWS_CA_BUNDLE` and `SSL_CERT_FILE` replace them, where set.
@@ -11,6 +12,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::config::{
+    BehaviorVersion, IdentityCache, Region, SharedCredentialsProvider,
+    StalledStreamProtectionConfig,
+};
 use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
@@ -18,6 +23,9 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{HttpConnector as Tcp, capture_connection};
 use hyper_util::client::legacy::{Client as Hyper, Error as HyperError};
@@ -26,14 +34,54 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use crate::config::AwsConfig;
+/// What every AWS client needs.
+#[derive(Clone, Debug)]
+pub struct AwsConfig {
+    pub(crate) region: Region,
+    pub(crate) credentials: SharedCredentialsProvider,
+    pub(crate) roots: Arc<RootCertStore>,
+}
+
+/// Retries after a short pause, for answers that somebody waits for.
+pub(crate) fn soon() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(3)
+        .with_initial_backoff(Duration::from_millis(50))
+        .with_max_backoff(Duration::from_millis(200))
+}
+
+/// What a client of an AWS service is made from: its endpoint, if that is not AWS's own, its retries, and
+/// how long an attempt and an operation may take.
+pub(crate) fn sdk_config(
+    config: &AwsConfig,
+    http: SharedHttpClient,
+    endpoint: Option<&String>,
+    retries: RetryConfig,
+    (attempt, operation): (Duration, Duration),
+) -> SdkConfig {
+    let timeouts = TimeoutConfig::builder();
+    let timeouts = timeouts.operation_attempt_timeout(attempt).operation_timeout(operation);
+    let mut builder = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(config.region.clone())
+        .credentials_provider(config.credentials.clone())
+        // They come from memory and never expire, so a cache only costs.
+        .identity_cache(IdentityCache::no_cache())
+        .http_client(http)
+        // Answers are small and arrive whole; the timeouts are enough.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .retry_config(retries)
+        .timeout_config(timeouts.build());
+    builder.set_endpoint_url(endpoint.cloned());
+    builder.build()
+}
 
 /// The HTTP client for all AWS clients of the process: HTTP/1.1, connections kept open.
 ///
 /// # Panics
 /// Never: ring has suites for both versions of TLS.
 #[must_use]
-pub fn client(config: &AwsConfig) -> SharedHttpClient {
+pub fn http_client(config: &AwsConfig) -> SharedHttpClient {
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
         rustls::crypto::ring::default_provider(),
     ))
