@@ -27,6 +27,7 @@ use serde::Serialize;
 use tracing::{error, info};
 
 use self::call::{Call, Reply};
+use self::event::Header;
 use self::failure::{Code, Failure};
 use crate::error::{Cause, chain};
 use crate::rebuild::Accepted;
@@ -76,9 +77,9 @@ impl Face {
     fn of(call: &Call<'_>) -> Self {
         let media_type = call.media_type();
         let is = |wanted| media_type.as_deref() == Some(wanted);
-        if call.header("smithy-protocol").is_some() || is(aws_cbor::CONTENT_TYPE) {
+        if call.header(Header::SmithyProtocol).is_some() || is(aws_cbor::CONTENT_TYPE) {
             Self::AwsCbor
-        } else if call.header("x-amz-target").is_some() || is(aws_json::CONTENT_TYPE) {
+        } else if call.header(Header::XAmzTarget).is_some() || is(aws_json::CONTENT_TYPE) {
             Self::AwsJson
         } else {
             Self::Envelope

@@ -19,13 +19,14 @@ pub(super) use self::output::Output;
 use self::input::{DescribeWorkspacesInput, RebuildWorkspacesInput};
 use self::output::{DescribeWorkspacesOutput, FailedRequest, RebuildWorkspacesOutput};
 use super::call::Call;
+use super::event::Header;
 use super::failure::Failure;
 use crate::error::{InvalidFormat, RebuildError};
 use crate::service::RebuildRequest;
 use crate::workspace::Target;
 
 /// The headers by which all attempts of one SDK call recognise each other. PHP sends the second.
-const INVOCATION_IDS: [&str; 2] = ["amz-sdk-invocation-id", "aws-sdk-invocation-id"];
+const INVOCATION_IDS: [Header; 2] = [Header::AmzSdkInvocationId, Header::AwsSdkInvocationId];
 
 #[derive(Clone, Copy, Debug, EnumString)]
 pub(super) enum Operation {
@@ -106,7 +107,7 @@ async fn rebuild_workspaces(
 
 /// The invocation id, with the name of its header.
 fn invocation_id<'a>(call: &Call<'a>) -> Option<(&'static str, Result<&'a str, InvalidFormat>)> {
-    INVOCATION_IDS.iter().find_map(|name| Some((*name, call.header(name)?)))
+    INVOCATION_IDS.into_iter().find_map(|header| Some((header.name(), call.header(header)?)))
 }
 
 async fn describe_workspaces(

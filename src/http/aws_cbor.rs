@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::aws::{self, Exception, Input, Operation, Output};
 use super::call::Call;
 use super::cbor::parse;
+use super::event::Header;
 use super::members::Members;
 
 pub(super) const CONTENT_TYPE: &str = "application/cbor";
-/// The header of every request and every answer, and its value.
-const SMITHY_PROTOCOL: &str = "smithy-protocol";
+/// The value of the header `smithy-protocol` in every request and every answer.
 const RPC_V2_CBOR: &str = "rpc-v2-cbor";
 
 pub(super) async fn answer(call: &mut Call<'_>) -> Response<Body> {
@@ -36,10 +36,11 @@ fn decode(call: &Call<'_>) -> Result<Input, Exception> {
 /// denies one path must not be bypassed by another.
 fn operation(call: &Call<'_>) -> Result<Operation, Exception> {
     // The protocol demands it: a proxy on the way may have judged the request by these headers.
-    if ["x-amz-target", "x-amzn-target"].iter().any(|name| call.header(name).is_some()) {
+    if [Header::XAmzTarget, Header::XAmznTarget].iter().any(|header| call.header(*header).is_some())
+    {
         return Err(Exception::serialization("a request in CBOR must not have x-amz-target"));
     }
-    if call.header(SMITHY_PROTOCOL) != Some(Ok(RPC_V2_CBOR)) {
+    if call.header(Header::SmithyProtocol) != Some(Ok(RPC_V2_CBOR)) {
         return Err(Exception::serialization("the header smithy-protocol must be rpc-v2-cbor"));
     }
     let name = call.path().strip_prefix("service/WorkspacesService/operation/");
@@ -71,7 +72,7 @@ fn respond(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     let mut response = Response::new(Body::Binary(bytes));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(SMITHY_PROTOCOL, HeaderValue::from_static(RPC_V2_CBOR));
+    headers.insert(Header::SmithyProtocol.name(), HeaderValue::from_static(RPC_V2_CBOR));
     headers.insert("content-type", HeaderValue::from_static(CONTENT_TYPE));
     response
 }

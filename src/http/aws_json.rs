@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::aws::{self, Exception, Input, Operation, Output};
 use super::call::{Call, respond};
+use super::event::Header;
 use super::json::parse;
 use super::members::Members;
 
@@ -25,7 +26,7 @@ fn decode(call: &Call<'_>) -> Result<Input, Exception> {
 }
 
 fn operation(call: &Call<'_>) -> Result<Operation, Exception> {
-    let target = call.header("x-amz-target").and_then(Result::ok).unwrap_or_default();
+    let target = call.header(Header::XAmzTarget).and_then(Result::ok).unwrap_or_default();
     let is_root = call.method() == Method::POST && call.path().is_empty();
     let name = target.strip_prefix("WorkspacesService.").filter(|_| is_root);
     name.and_then(|name| name.parse().ok()).ok_or_else(Exception::unknown_operation)

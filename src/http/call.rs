@@ -10,7 +10,7 @@ use lambda_http::{Body, IntoResponse, Request, RequestExt, Response};
 use serde::Serialize;
 
 use super::LogLine;
-use super::event::HEADERS;
+use super::event::Header;
 use super::failure::{Code, Failure};
 use crate::error::InvalidFormat;
 use crate::service::{Caller, Service};
@@ -36,16 +36,15 @@ impl<'a> Call<'a> {
         Self { service, log_line: LogLine::default(), request, context }
     }
 
-    /// The last value of one of [`HEADERS`]. Invalid unless it is visible ASCII.
-    pub(super) fn header(&self, name: &str) -> Option<Result<&'a str, InvalidFormat>> {
-        debug_assert!(HEADERS.contains(&name), "the event has {name}");
-        let value = self.request.headers().get_all(name).iter().next_back()?;
+    /// The last value of a header. Invalid unless it is visible ASCII.
+    pub(super) fn header(&self, header: Header) -> Option<Result<&'a str, InvalidFormat>> {
+        let value = self.request.headers().get_all(header.name()).iter().next_back()?;
         Some(value.to_str().map_err(|_| InvalidFormat("must be visible ASCII".to_owned())))
     }
 
     /// The content type without its parameters, in lower case.
     pub(super) fn media_type(&self) -> Option<String> {
-        let value = self.header(CONTENT_TYPE.as_str())?.unwrap_or_default();
+        let value = self.header(Header::ContentType)?.unwrap_or_default();
         let essence = value.split(';').next().unwrap_or_default();
         Some(essence.trim().to_ascii_lowercase())
     }

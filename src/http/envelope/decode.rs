@@ -3,6 +3,7 @@
 use super::CONTENT_TYPE;
 use super::resource::directory_id;
 use crate::http::call::Call;
+use crate::http::event::Header;
 use crate::http::failure::{Code, Failure};
 use crate::http::json::{Json, parse};
 use crate::http::members::{Encoded as _, Members};
@@ -194,9 +195,9 @@ fn check_content_type(call: &Call<'_>) -> Result<(), Failure> {
 }
 
 fn idempotency_key(call: &Call<'_>) -> Result<Option<IdempotencyKey>, Failure> {
-    let key = call.header("idempotency-key").transpose();
+    let key = call.header(Header::IdempotencyKey).transpose();
     let key = key.and_then(|key| key.map(IdempotencyKey::from_client).transpose());
-    key.map_err(|error| Failure::field("idempotency-key", &error))
+    key.map_err(|error| Failure::field(Header::IdempotencyKey.name(), &error))
 }
 
 fn reason(text: Option<String>) -> Result<Option<Reason>, Failure> {
