@@ -20,8 +20,8 @@ use tracing::{error, info};
 
 use crate::config::AnnounceConfig;
 use crate::error::{Cause, chain};
-use crate::http::RebuildData;
 use crate::rebuild::RebuildId;
+use crate::representation::RebuildData;
 use crate::store::streamed_record;
 use crate::timestamp::Timestamp;
 use crate::workspace::WorkspaceId;

@@ -15,7 +15,6 @@ mod failure;
 mod json;
 mod members;
 
-pub(crate) use self::envelope::RebuildData;
 pub use self::event::Event;
 use std::convert::Infallible;
 use std::time::Instant;

@@ -9,14 +9,14 @@ use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
-pub(crate) use self::data::RebuildData;
-use self::data::{AcceptedData, ErrorData, RebuildsData, WorkspaceData, WorkspacesData};
+use self::data::{AcceptedData, RebuildsData, WorkspaceData, WorkspacesData};
 use self::decode::Paging;
 use self::resource::Resource;
 use super::call::{Call, respond};
 use super::failure::{Code, Failure};
 use crate::error::{CancelError, DescribeRebuildError, RebuildError};
 use crate::rebuild::RebuildId;
+use crate::representation::{ErrorData, RebuildData};
 use crate::service::RebuildRequest;
 use crate::workspace::Target;
 
