@@ -9,9 +9,9 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, IntoResponse, Request, RequestExt, Response};
 use serde::Serialize;
 
-use super::LogLine;
 use super::event::Header;
 use super::failure::{Code, Failure};
+use super::log::LogLine;
 use crate::error::InvalidFormat;
 use crate::service::{Caller, Service};
 
