@@ -1,20 +1,16 @@
 //! HTTP as API Gateway delivers it: event → face → response, and one log line a request.
 //!
-//! Three faces answer requests: `envelope`, `aws_json` and `aws_cbor`. A face decodes a request, calls
+//! Three faces answer requests: `envelope`, and `aws` in two protocols. A face decodes a request, calls
 //! one method of the [`Service`], and encodes that method's own result. A request for one face is
 //! never answered in another's format.
 
 mod aws;
-mod aws_cbor;
-mod aws_json;
+mod body;
 mod call;
-mod cbor;
 mod envelope;
 mod event;
 mod failure;
-mod json;
 mod log;
-mod members;
 
 pub use self::event::Event;
 use std::convert::Infallible;
@@ -24,6 +20,7 @@ use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, LambdaEvent, Request, Service as _, service_fn};
 use serde::Serialize;
 
+use self::aws::Protocol;
 use self::call::{Call, Reply};
 use self::event::Header;
 use crate::service::Service;
@@ -50,9 +47,8 @@ async fn handle(service: &Service, request: Request) -> Reply {
     let start = Instant::now();
     let mut call = Call::new(service, &request);
     let response = match Face::of(&call) {
-        Face::AwsCbor => aws_cbor::answer(&mut call).await,
-        Face::AwsJson => aws_json::answer(&mut call).await,
         Face::Envelope => envelope::answer(&mut call).await,
+        Face::Aws(protocol) => aws::answer(&mut call, protocol).await,
     };
     let (request_id, caller) = (call.request_id(), call.caller_arn());
     call.log_line.log(request_id, caller, response.status(), start);
@@ -62,8 +58,7 @@ async fn handle(service: &Service, request: Request) -> Reply {
 /// Who answers a request.
 enum Face {
     Envelope,
-    AwsJson,
-    AwsCbor,
+    Aws(Protocol),
 }
 
 impl Face {
@@ -71,10 +66,10 @@ impl Face {
     fn of(call: &Call<'_>) -> Self {
         let media_type = call.media_type();
         let is = |wanted| media_type.as_deref() == Some(wanted);
-        if call.header(Header::SmithyProtocol).is_some() || is(aws_cbor::CONTENT_TYPE) {
-            Self::AwsCbor
-        } else if call.header(Header::XAmzTarget).is_some() || is(aws_json::CONTENT_TYPE) {
-            Self::AwsJson
+        if call.header(Header::SmithyProtocol).is_some() || is(Protocol::Cbor.media_type()) {
+            Self::Aws(Protocol::Cbor)
+        } else if call.header(Header::XAmzTarget).is_some() || is(Protocol::Json.media_type()) {
+            Self::Aws(Protocol::Json)
         } else {
             Self::Envelope
         }

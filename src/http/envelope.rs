@@ -12,6 +12,7 @@ use serde::Serialize;
 use self::data::{AcceptedData, RebuildsData, WorkspaceData, WorkspacesData};
 use self::decode::Paging;
 use self::resource::Resource;
+use super::body::json::MEDIA_TYPE;
 use super::call::{Call, respond};
 use super::failure::{Code, Failure};
 use crate::error::{CancelError, DescribeRebuildError, RebuildError};
@@ -20,7 +21,6 @@ use crate::representation::{ErrorData, RebuildData};
 use crate::service::RebuildRequest;
 use crate::workspace::Target;
 
-const CONTENT_TYPE: &str = "application/json";
 /// Seconds until an open rebuild may have moved on: the reconciler runs once a minute.
 const FOLLOW_SECONDS: &str = "60";
 
@@ -183,7 +183,7 @@ fn success(status: StatusCode, data: impl Serialize) -> Response<Body> {
         success: bool,
         data: T,
     }
-    respond(status, CONTENT_TYPE, &Success { success: true, data })
+    respond(status, MEDIA_TYPE, &Success { success: true, data })
 }
 
 fn encode_failure(failure: &Failure) -> Response<Body> {
@@ -199,7 +199,7 @@ fn encode_failure(failure: &Failure) -> Response<Body> {
         failure.message.clone()
     };
     let error = ErrorData { code: failure.code.into_str(), message: &message };
-    let mut response = respond(status, CONTENT_TYPE, &Body { success: false, error });
+    let mut response = respond(status, MEDIA_TYPE, &Body { success: false, error });
     if let Some((name, value)) = &failure.header
         && let Ok(value) = HeaderValue::from_str(value)
     {

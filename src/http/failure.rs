@@ -2,7 +2,7 @@
 
 use strum::IntoStaticStr;
 
-use super::members::InvalidBody;
+use super::body::InvalidBody;
 use crate::error::{
     CancelError, Cause, DescribeRebuildError, Fault, InvalidFormat, ListError, ListRebuildsError,
     ProtectionError, RebuildError, WorkspaceError,

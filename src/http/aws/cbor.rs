@@ -1,35 +1,30 @@
-//! The AWS RPC v2 CBOR face, which the newer AWS clients speak.
+//! RPC v2 CBOR, which the newer AWS clients speak.
 //! (Protocol: <https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html>)
 
+use ciborium::Value;
 use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
-use super::aws::{self, Exception, Input, Operation, Output};
-use super::call::Call;
-use super::cbor::parse;
-use super::event::Header;
-use super::members::Members;
+use super::exception::Exception;
+use super::input::{Input, Operation};
+use super::output::Output;
+use crate::http::call::Call;
+use crate::http::event::Header;
 
-pub(super) const CONTENT_TYPE: &str = "application/cbor";
+pub(super) const MEDIA_TYPE: &str = "application/cbor";
 /// The value of the header `smithy-protocol` in every request and every answer.
 const RPC_V2_CBOR: &str = "rpc-v2-cbor";
 
-pub(super) async fn answer(call: &mut Call<'_>) -> Response<Body> {
-    let input = decode(call);
-    aws::answer(call, input, encode).await
-}
-
-fn decode(call: &Call<'_>) -> Result<Input, Exception> {
+pub(super) fn decode(call: &Call<'_>) -> Result<Input, Exception> {
     let operation = operation(call)?;
     let body = call.body().map_err(Exception::too_large)?;
     match call.media_type().as_deref() {
-        Some(CONTENT_TYPE) => {}
+        Some(MEDIA_TYPE) => {}
         None if body.is_empty() => {}
         _ => return Err(Exception::serialization("the content-type must be application/cbor")),
     }
-    let members = if body.is_empty() { Members::none() } else { parse(body)? };
-    Ok(Input::decode(operation, members)?)
+    Ok(Input::decode::<Value>(operation, body)?)
 }
 
 /// The path is compared as a whole. The protocol would allow a prefix, but a policy that allows or
@@ -49,7 +44,7 @@ fn operation(call: &Call<'_>) -> Result<Operation, Exception> {
     name.and_then(|name| name.parse().ok()).ok_or_else(Exception::unknown_operation)
 }
 
-fn encode(result: Result<&Output, &Exception>) -> Response<Body> {
+pub(super) fn encode(result: Result<&Output, &Exception>) -> Response<Body> {
     #[derive(Serialize)]
     struct Shape<'a> {
         /// The absolute id of the shape.
@@ -73,6 +68,6 @@ fn respond(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(Header::SmithyProtocol.name(), HeaderValue::from_static(RPC_V2_CBOR));
-    headers.insert("content-type", HeaderValue::from_static(CONTENT_TYPE));
+    headers.insert("content-type", HeaderValue::from_static(MEDIA_TYPE));
     response
 }
