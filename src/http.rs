@@ -11,6 +11,7 @@ mod envelope;
 mod event;
 mod failure;
 mod log;
+mod response;
 
 pub use self::event::Event;
 use std::convert::Infallible;
@@ -21,8 +22,9 @@ use lambda_http::{Adapter, LambdaEvent, Request, Service as _, service_fn};
 use serde::Serialize;
 
 use self::aws::Protocol;
-use self::call::{Call, Reply};
+use self::call::Call;
 use self::event::Header;
+use self::response::Verbatim;
 use crate::service::Service;
 
 /// Answers one API Gateway event, and logs one line about it. Every failure is an answer.
@@ -43,7 +45,7 @@ pub async fn invoke(
     Adapter::from(handler).call(event).await
 }
 
-async fn handle(service: &Service, request: Request) -> Reply {
+async fn handle(service: &Service, request: Request) -> Verbatim {
     let start = Instant::now();
     let mut call = Call::new(service, &request);
     let response = match Face::of(&call) {
@@ -52,7 +54,7 @@ async fn handle(service: &Service, request: Request) -> Reply {
     };
     let (request_id, caller) = (call.request_id(), call.caller_arn());
     call.log_line.log(request_id, caller, response.status(), start);
-    Reply(response)
+    Verbatim(response)
 }
 
 /// Who answers a request.

@@ -1,13 +1,9 @@
-//! A request as the faces see it, and how a response is made.
-
-use std::pin::Pin;
+//! A request as the faces see it.
 
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequestContext;
-use lambda_http::http::header::CONTENT_TYPE;
-use lambda_http::http::{HeaderValue, Method, StatusCode};
+use lambda_http::http::Method;
 use lambda_http::request::RequestContext;
-use lambda_http::{Body, IntoResponse, Request, RequestExt, Response};
-use serde::Serialize;
+use lambda_http::{Request, RequestExt};
 
 use super::event::Header;
 use super::failure::{Code, Failure};
@@ -111,31 +107,5 @@ impl<'a> Call<'a> {
             source_ip: context.identity.source_ip.clone(),
             request_id: context.request_id.clone(),
         }
-    }
-}
-
-/// A response of JSON text.
-pub(super) fn respond(
-    status: StatusCode,
-    content_type: &'static str,
-    body: &impl Serialize,
-) -> Response<Body> {
-    // Structs of strings and numbers always serialise.
-    let body = serde_json::to_string(body).unwrap_or_default();
-    let mut response = Response::new(Body::Text(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-}
-
-/// A response whose body goes out as it was made: text as text, bytes as base64. `lambda_http`
-/// encodes a bare `Response` as base64 unless it knows the content type to be text, and it does not
-/// know the AWS JSON face's.
-#[derive(Debug)]
-pub struct Reply(pub(super) Response<Body>);
-
-impl IntoResponse for Reply {
-    fn into_response(self) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
-        Box::pin(std::future::ready(self.0))
     }
 }

@@ -52,15 +52,15 @@ pub(super) fn encode(result: Result<&Output, &Exception>) -> Response<Body> {
         message: &'a str,
     }
     match result {
-        Ok(output) => respond(StatusCode::OK, output),
+        Ok(output) => response(StatusCode::OK, output),
         Err(Exception { name, status, failure }) => {
             let __type = format!("com.amazonaws.workspaces#{name}");
-            respond(*status, &Shape { __type, message: &failure.message })
+            response(*status, &Shape { __type, message: &failure.message })
         }
     }
 }
 
-fn respond(status: StatusCode, body: &impl Serialize) -> Response<Body> {
+fn response(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     let mut bytes = vec![];
     // Structs of strings and numbers always serialise, and a vector takes all bytes.
     let _ = ciborium::into_writer(body, &mut bytes);

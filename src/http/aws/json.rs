@@ -9,8 +9,9 @@ use super::exception::Exception;
 use super::input::{Input, Operation};
 use super::output::Output;
 use crate::http::body::json::Json;
-use crate::http::call::{Call, respond};
+use crate::http::call::Call;
 use crate::http::event::Header;
+use crate::http::response;
 
 pub(super) const MEDIA_TYPE: &str = "application/x-amz-json-1.1";
 
@@ -34,10 +35,10 @@ pub(super) fn encode(result: Result<&Output, &Exception>) -> Response<Body> {
         message: &'a str,
     }
     match result {
-        Ok(output) => respond(StatusCode::OK, MEDIA_TYPE, output),
+        Ok(output) => response::json(StatusCode::OK, MEDIA_TYPE, output),
         Err(Exception { name, status, failure }) => {
             let shape = Shape { __type: name, message: &failure.message };
-            let mut response = respond(*status, MEDIA_TYPE, &shape);
+            let mut response = response::json(*status, MEDIA_TYPE, &shape);
             response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(name));
             response
         }
