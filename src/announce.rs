@@ -16,9 +16,9 @@ use tracing::{error, info};
 
 use crate::config::AnnounceConfig;
 use crate::error::{Cause, chain};
-use crate::http::RebuildData;
 use crate::ids::WorkspaceId;
 use crate::rebuild::RebuildId;
+use crate::representation::RebuildData;
 use crate::store::streamed_record;
 use crate::timestamp::Timestamp;
 use crate::transport::{sdk_config, soon};

@@ -1,36 +1,30 @@
 //! HTTP as API Gateway delivers it: event → face → response, and one log line a request.
 //!
-//! Three faces answer requests: `envelope`, `aws_json` and `aws_cbor`. A face decodes a request, calls
+//! Three faces answer requests: `envelope`, and `aws` in two protocols. A face decodes a request, calls
 //! one method of the [`Service`], and encodes that method's own result. A request for one face is
 //! never answered in another's format.
 
 mod aws;
-mod aws_cbor;
-mod aws_json;
+mod body;
 mod call;
-mod cbor;
 mod envelope;
 mod event;
 mod failure;
-mod json;
-mod members;
+mod log;
+mod response;
 
-pub(crate) use self::envelope::RebuildData;
 pub use self::event::Event;
 use std::convert::Infallible;
 use std::time::Instant;
 
-use lambda_http::http::StatusCode;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, LambdaEvent, Request, Service as _, service_fn};
 use serde::Serialize;
-use tracing::{error, info};
 
-use self::call::{Call, Reply};
-use self::failure::{Code, Failure};
-use crate::error::{Cause, chain};
-use crate::ids::WorkspaceId;
-use crate::rebuild::Accepted;
+use self::aws::Protocol;
+use self::call::Call;
+use self::event::Header;
+use self::response::Verbatim;
 use crate::service::Service;
 
 /// Answers one API Gateway event, and logs one line about it. Every failure is an answer.
@@ -51,24 +45,22 @@ pub async fn invoke(
     Adapter::from(handler).call(event).await
 }
 
-async fn handle(service: &Service, request: Request) -> Reply {
+async fn handle(service: &Service, request: Request) -> Verbatim {
     let start = Instant::now();
     let mut call = Call::new(service, &request);
     let response = match Face::of(&call) {
-        Face::AwsCbor => aws_cbor::answer(&mut call).await,
-        Face::AwsJson => aws_json::answer(&mut call).await,
         Face::Envelope => envelope::answer(&mut call).await,
+        Face::Aws(protocol) => aws::answer(&mut call, protocol).await,
     };
     let (request_id, caller) = (call.request_id(), call.caller_arn());
     call.log_line.log(request_id, caller, response.status(), start);
-    Reply(response)
+    Verbatim(response)
 }
 
 /// Who answers a request.
 enum Face {
     Envelope,
-    AwsJson,
-    AwsCbor,
+    Aws(Protocol),
 }
 
 impl Face {
@@ -76,90 +68,12 @@ impl Face {
     fn of(call: &Call<'_>) -> Self {
         let media_type = call.media_type();
         let is = |wanted| media_type.as_deref() == Some(wanted);
-        if call.header("smithy-protocol").is_some() || is(aws_cbor::CONTENT_TYPE) {
-            Self::AwsCbor
-        } else if call.header("x-amz-target").is_some() || is(aws_json::CONTENT_TYPE) {
-            Self::AwsJson
+        if call.header(Header::SmithyProtocol).is_some() || is(Protocol::Cbor.media_type()) {
+            Self::Aws(Protocol::Cbor)
+        } else if call.header(Header::XAmzTarget).is_some() || is(Protocol::Json.media_type()) {
+            Self::Aws(Protocol::Json)
         } else {
             Self::Envelope
-        }
-    }
-}
-
-/// The log line of one request: what was asked for and what happened, never what was in the body.
-#[derive(Default)]
-struct LogLine {
-    /// Set once the request is decoded.
-    operation: Option<&'static str>,
-    workspace_id: Option<WorkspaceId>,
-    outcome: Outcome,
-}
-
-#[derive(Default)]
-enum Outcome {
-    #[default]
-    Answered,
-    Accepted,
-    Replayed,
-    Refused(Code),
-    Failed(Code, Cause),
-}
-
-impl LogLine {
-    fn decoded(&mut self, operation: &'static str, workspace_id: Option<&WorkspaceId>) {
-        self.operation = Some(operation);
-        self.workspace_id = workspace_id.cloned();
-    }
-
-    fn accepted(&mut self, accepted: &Accepted) {
-        self.outcome = if accepted.is_replay { Outcome::Replayed } else { Outcome::Accepted };
-    }
-
-    fn failed(&mut self, failure: Failure) {
-        self.outcome = match failure.cause {
-            None => Outcome::Refused(failure.code),
-            Some(cause) => Outcome::Failed(failure.code, cause),
-        };
-    }
-
-    fn log(
-        self,
-        request_id: Option<&str>,
-        caller: Option<&str>,
-        status: StatusCode,
-        start: Instant,
-    ) {
-        let operation = self.operation.unwrap_or("none");
-        let workspace_id = self.workspace_id.as_ref().map(WorkspaceId::as_str);
-        let status = status.as_u16();
-        let milliseconds = start.elapsed().as_secs_f64() * 1000.0;
-        let (outcome, code) = match &self.outcome {
-            Outcome::Answered => ("answered", None),
-            Outcome::Accepted => ("accepted", None),
-            Outcome::Replayed => ("replayed", None),
-            Outcome::Refused(code) => ("refused", Some(code)),
-            Outcome::Failed(code, _) => ("failed", Some(code)),
-        };
-        let code = code.map(Code::into_str);
-        if let Outcome::Failed(_, cause) = self.outcome {
-            let cause = chain(&*cause);
-            error!(
-                request_id,
-                caller,
-                operation,
-                workspace_id,
-                outcome,
-                code,
-                status,
-                milliseconds,
-                cause,
-                "request"
-            );
-        } else {
-            info!(
-                request_id,
-                caller, operation, workspace_id, outcome, code, status, milliseconds, "request"
-            );
         }
     }
 }

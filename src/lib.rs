@@ -7,7 +7,7 @@
 //! - [`service`]: one method per operation, free of HTTP and of the AWS SDK;
 //! - [`store`]: DynamoDB, with the one conditional write that accepts a rebuild;
 //! - [`workspace`], [`rebuild`], [`reason`], [`timestamp`], [`token`]: the domain, pure; [`error`]:
-//!   what can go wrong.
+//!   what can go wrong; [`representation`]: a rebuild as clients see it.
 //!
 //! [`reconcile`] brings accepted rebuilds to their end in a [`fleet`], real or simulated.
 //! [`announce`] tells EventBridge how they ended.
@@ -28,6 +28,7 @@ pub mod ids;
 pub mod reason;
 pub mod rebuild;
 pub mod reconcile;
+pub mod representation;
 pub mod service;
 pub mod state;
 pub mod store;

@@ -1,24 +1,23 @@
 //! What AWS clients expect, whatever protocol they speak: operations, shapes, constraints, errors.
 //! (API model: Amazon WorkSpaces, 2015-04-08.)
 
+mod cbor;
 mod constraints;
 mod exception;
 mod input;
+mod json;
 mod output;
 #[cfg(test)]
 mod properties;
 
 use lambda_http::http::HeaderValue;
 use lambda_http::{Body, Response};
-use strum::EnumString;
 
-pub(super) use self::exception::Exception;
-pub(super) use self::input::Input;
-pub(super) use self::output::Output;
-
-use self::input::{DescribeWorkspacesInput, RebuildWorkspacesInput};
-use self::output::{DescribeWorkspacesOutput, FailedRequest, RebuildWorkspacesOutput};
+use self::exception::Exception;
+use self::input::{DescribeWorkspacesInput, Input, RebuildWorkspacesInput};
+use self::output::{DescribeWorkspacesOutput, FailedRequest, Output, RebuildWorkspacesOutput};
 use super::call::Call;
+use super::event::Header;
 use super::failure::Failure;
 use crate::error::AcceptError;
 use crate::format::InvalidFormat;
@@ -26,25 +25,47 @@ use crate::ids::Target;
 use crate::service::RebuildRequest;
 
 /// The headers by which all attempts of one SDK call recognise each other. PHP sends the second.
-const INVOCATION_IDS: [&str; 2] = ["amz-sdk-invocation-id", "aws-sdk-invocation-id"];
+const INVOCATION_IDS: [Header; 2] = [Header::AmzSdkInvocationId, Header::AwsSdkInvocationId];
 
-#[derive(Clone, Copy, Debug, EnumString)]
-pub(super) enum Operation {
-    RebuildWorkspaces,
-    DescribeWorkspaces,
+/// How inputs and outputs are encoded.
+#[derive(Clone, Copy)]
+pub(super) enum Protocol {
+    /// AWS JSON 1.1.
+    Json,
+    /// RPC v2 CBOR.
+    Cbor,
 }
 
-/// Answers a request whose input was decoded by its protocol, which also encodes the result.
-pub(super) async fn answer(
-    call: &mut Call<'_>,
-    input: Result<Input, Exception>,
-    encode: fn(Result<&Output, &Exception>) -> Response<Body>,
-) -> Response<Body> {
-    let result = match input {
+impl Protocol {
+    /// The media type of its bodies.
+    pub(super) const fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => json::MEDIA_TYPE,
+            Self::Cbor => cbor::MEDIA_TYPE,
+        }
+    }
+
+    fn decode(self, call: &Call<'_>) -> Result<Input, Exception> {
+        match self {
+            Self::Json => json::decode(call),
+            Self::Cbor => cbor::decode(call),
+        }
+    }
+
+    fn encode(self, result: Result<&Output, &Exception>) -> Response<Body> {
+        match self {
+            Self::Json => json::encode(result),
+            Self::Cbor => cbor::encode(result),
+        }
+    }
+}
+
+pub(super) async fn answer(call: &mut Call<'_>, protocol: Protocol) -> Response<Body> {
+    let result = match protocol.decode(call) {
         Ok(input) => run(call, input).await,
         Err(exception) => Err(exception),
     };
-    let mut response = encode(result.as_ref());
+    let mut response = protocol.encode(result.as_ref());
     if let Err(exception) = result {
         call.log_line.failed(exception.failure);
     }
@@ -107,7 +128,7 @@ async fn rebuild_workspaces(
 
 /// The invocation id, with the name of its header.
 fn invocation_id<'a>(call: &Call<'a>) -> Option<(&'static str, Result<&'a str, InvalidFormat>)> {
-    INVOCATION_IDS.iter().find_map(|name| Some((*name, call.header(name)?)))
+    INVOCATION_IDS.into_iter().find_map(|header| Some((header.name(), call.header(header)?)))
 }
 
 async fn describe_workspaces(

@@ -1,17 +1,13 @@
-//! A request as the faces see it, and how a response is made.
-
-use std::pin::Pin;
+//! A request as the faces see it.
 
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequestContext;
-use lambda_http::http::header::CONTENT_TYPE;
-use lambda_http::http::{HeaderValue, Method, StatusCode};
+use lambda_http::http::Method;
 use lambda_http::request::RequestContext;
-use lambda_http::{Body, IntoResponse, Request, RequestExt, Response};
-use serde::Serialize;
+use lambda_http::{Request, RequestExt};
 
-use super::LogLine;
-use super::event::HEADERS;
+use super::event::Header;
 use super::failure::{Code, Failure};
+use super::log::LogLine;
 use crate::format::InvalidFormat;
 use crate::service::{Caller, Service};
 
@@ -36,16 +32,15 @@ impl<'a> Call<'a> {
         Self { service, log_line: LogLine::default(), request, context }
     }
 
-    /// The last value of one of [`HEADERS`]. Invalid unless it is visible ASCII.
-    pub(super) fn header(&self, name: &str) -> Option<Result<&'a str, InvalidFormat>> {
-        debug_assert!(HEADERS.contains(&name), "the event has {name}");
-        let value = self.request.headers().get_all(name).iter().next_back()?;
+    /// The last value of a header. Invalid unless it is visible ASCII.
+    pub(super) fn header(&self, header: Header) -> Option<Result<&'a str, InvalidFormat>> {
+        let value = self.request.headers().get_all(header.name()).iter().next_back()?;
         Some(value.to_str().map_err(|_| InvalidFormat("must be visible ASCII".to_owned())))
     }
 
     /// The content type without its parameters, in lower case.
     pub(super) fn media_type(&self) -> Option<String> {
-        let value = self.header(CONTENT_TYPE.as_str())?.unwrap_or_default();
+        let value = self.header(Header::ContentType)?.unwrap_or_default();
         let essence = value.split(';').next().unwrap_or_default();
         Some(essence.trim().to_ascii_lowercase())
     }
@@ -112,31 +107,5 @@ impl<'a> Call<'a> {
             source_ip: context.identity.source_ip.clone(),
             request_id: context.request_id.clone(),
         }
-    }
-}
-
-/// A response of JSON text.
-pub(super) fn respond(
-    status: StatusCode,
-    content_type: &'static str,
-    body: &impl Serialize,
-) -> Response<Body> {
-    // Structs of strings and numbers always serialise.
-    let body = serde_json::to_string(body).unwrap_or_default();
-    let mut response = Response::new(Body::Text(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-}
-
-/// A response whose body goes out as it was made: text as text, bytes as base64. `lambda_http`
-/// encodes a bare `Response` as base64 unless it knows the content type to be text, and it does not
-/// know the AWS JSON face's.
-#[derive(Debug)]
-pub struct Reply(pub(super) Response<Body>);
-
-impl IntoResponse for Reply {
-    fn into_response(self) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
-        Box::pin(std::future::ready(self.0))
     }
 }

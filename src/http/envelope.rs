@@ -9,18 +9,19 @@ use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
-pub(crate) use self::data::RebuildData;
-use self::data::{AcceptedData, ErrorData, RebuildsData, WorkspaceData, WorkspacesData};
+use self::data::{AcceptedData, RebuildsData, WorkspaceData, WorkspacesData};
 use self::decode::Paging;
 use self::resource::Resource;
-use super::call::{Call, respond};
+use super::body::json::MEDIA_TYPE;
+use super::call::Call;
 use super::failure::{Code, Failure};
+use super::response;
 use crate::error::{AcceptError, CancelError, DescribeRebuildError};
 use crate::ids::Target;
 use crate::rebuild::RebuildId;
+use crate::representation::{ErrorData, RebuildData};
 use crate::service::RebuildRequest;
 
-const CONTENT_TYPE: &str = "application/json";
 /// Seconds until an open rebuild may have moved on: the reconciler runs once a minute.
 const FOLLOW_SECONDS: &str = "60";
 
@@ -183,7 +184,7 @@ fn success(status: StatusCode, data: impl Serialize) -> Response<Body> {
         success: bool,
         data: T,
     }
-    respond(status, CONTENT_TYPE, &Success { success: true, data })
+    response::json(status, MEDIA_TYPE, &Success { success: true, data })
 }
 
 fn encode_failure(failure: &Failure) -> Response<Body> {
@@ -199,7 +200,7 @@ fn encode_failure(failure: &Failure) -> Response<Body> {
         failure.message.clone()
     };
     let error = ErrorData { code: failure.code.into_str(), message: &message };
-    let mut response = respond(status, CONTENT_TYPE, &Body { success: false, error });
+    let mut response = response::json(status, MEDIA_TYPE, &Body { success: false, error });
     if let Some((name, value)) = &failure.header
         && let Ok(value) = HeaderValue::from_str(value)
     {

@@ -13,17 +13,27 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_with::de::DeserializeAsWrap;
 use serde_with::{DefaultOnNull, DisplayFromStr, OneOrMany, Same, serde_as};
+use strum::{EnumString, IntoStaticStr};
 
-/// The headers that are read.
-pub(super) const HEADERS: [&str; 7] = [
-    "amz-sdk-invocation-id",
-    "aws-sdk-invocation-id",
-    "content-type",
-    "idempotency-key",
-    "smithy-protocol",
-    "x-amz-target",
-    "x-amzn-target",
-];
+/// A header that is read. The event keeps these only, so no other can be asked for.
+#[derive(Clone, Copy, Debug, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case", ascii_case_insensitive, const_into_str)]
+pub(super) enum Header {
+    AmzSdkInvocationId,
+    AwsSdkInvocationId,
+    ContentType,
+    IdempotencyKey,
+    SmithyProtocol,
+    XAmzTarget,
+    XAmznTarget,
+}
+
+impl Header {
+    /// Its name, in lower case.
+    pub(super) const fn name(self) -> &'static str {
+        self.into_str()
+    }
+}
 
 /// The longest query that is looked at, in bytes of the URL that `lambda_http` builds from it, which
 /// can have 64 KiB. API Gateway allows 10 KiB, and decodes it.
@@ -136,7 +146,7 @@ fn with_values(mut query: Query) -> Query {
     query
 }
 
-/// Decodes a map of headers, and keeps those in [`HEADERS`].
+/// Decodes a map of headers, and keeps each [`Header`].
 fn headers<'de, D: Deserializer<'de>>(map: D) -> Result<HeaderMap, D::Error> {
     struct Headers;
 
@@ -154,15 +164,14 @@ fn headers<'de, D: Deserializer<'de>>(map: D) -> Result<HeaderMap, D::Error> {
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HeaderMap, A::Error> {
             let mut headers = HeaderMap::new();
             while let Some(name) = map.next_key::<String>()? {
-                let mut read = HEADERS.into_iter();
-                let Some(name) = read.find(|read| name.eq_ignore_ascii_case(read)) else {
+                let Ok(header) = name.parse::<Header>() else {
                     map.next_value::<IgnoredAny>()?;
                     continue;
                 };
                 let values: DeserializeAsWrap<Vec<String>, OneOrMany<Same>> = map.next_value()?;
                 for value in values.into_inner() {
                     let value = HeaderValue::try_from(value).map_err(A::Error::custom)?;
-                    headers.append(HeaderName::from_static(name), value);
+                    headers.append(HeaderName::from_static(header.name()), value);
                 }
             }
             Ok(headers)

@@ -2,7 +2,7 @@
 
 use strum::IntoStaticStr;
 
-use super::members::InvalidBody;
+use super::body::InvalidBody;
 use crate::error::{
     AcceptError, CancelError, Cause, DescribeRebuildError, Fault, ListError, ListRebuildsError,
     ProtectionError, WorkspaceError,

@@ -3,16 +3,16 @@
 use lambda_http::http::StatusCode;
 
 use crate::error::{Fault, ListError};
+use crate::http::body::InvalidBody;
 use crate::http::failure::{Code, Failure};
-use crate::http::members::InvalidBody;
 
 /// A failure as an AWS client sees it.
 #[derive(Debug)]
-pub(in crate::http) struct Exception {
+pub(super) struct Exception {
     /// The error shape, as in `__type`.
-    pub(in crate::http) name: &'static str,
-    pub(in crate::http) status: StatusCode,
-    pub(in crate::http) failure: Failure,
+    pub(super) name: &'static str,
+    pub(super) status: StatusCode,
+    pub(super) failure: Failure,
 }
 
 impl Exception {
@@ -20,7 +20,7 @@ impl Exception {
         Self { name, status, failure }
     }
 
-    pub(in crate::http) fn serialization(message: impl Into<String>) -> Self {
+    pub(super) fn serialization(message: impl Into<String>) -> Self {
         let failure = Failure::invalid(message);
         Self::new("SerializationException", StatusCode::BAD_REQUEST, failure)
     }
@@ -34,14 +34,14 @@ impl Exception {
         Self::new("InvalidParameterValuesException", StatusCode::BAD_REQUEST, failure)
     }
 
-    pub(in crate::http) fn unknown_operation() -> Self {
+    pub(super) fn unknown_operation() -> Self {
         let message =
             "the operation is not known here; known are RebuildWorkspaces and DescribeWorkspaces";
         let failure = Failure::refusal(Code::UnknownOperation, message);
         Self::new("UnknownOperationException", StatusCode::BAD_REQUEST, failure)
     }
 
-    pub(in crate::http) fn too_large(failure: Failure) -> Self {
+    pub(super) fn too_large(failure: Failure) -> Self {
         Self::new("RequestEntityTooLargeException", StatusCode::PAYLOAD_TOO_LARGE, failure)
     }
 

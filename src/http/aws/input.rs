@@ -1,10 +1,11 @@
 //! Inputs: their members, and the constraints of the API model.
 
-use super::Operation;
+use strum::EnumString;
+
 use super::constraints::Constraints;
 use super::exception::Exception;
 use crate::format::InvalidFormat;
-use crate::http::members::{Encoded, InvalidBody, Members, string};
+use crate::http::body::{Encoded, InvalidBody, Members, string};
 use crate::ids::{BundleId, DirectoryId, UserName, WorkspaceId, WorkspaceName};
 use crate::rebuild::IdempotencyKey;
 use crate::workspace::Filter;
@@ -12,19 +13,26 @@ use crate::workspace::Filter;
 /// The most ids, and the longest page, of one `DescribeWorkspaces` (API model).
 const PAGE: u8 = 25;
 
+/// An operation, by its name in the API model.
+#[derive(Clone, Copy, Debug, EnumString)]
+pub(super) enum Operation {
+    RebuildWorkspaces,
+    DescribeWorkspaces,
+}
+
 /// The input of an operation, not checked yet.
-pub(in crate::http) enum Input {
+pub(super) enum Input {
     RebuildWorkspaces(RebuildWorkspacesInput),
     DescribeWorkspaces(DescribeWorkspacesInput),
 }
 
 /// Input of `RebuildWorkspaces`: the `WorkspaceId` of each entry.
-pub(in crate::http) struct RebuildWorkspacesInput {
+pub(super) struct RebuildWorkspacesInput {
     rebuild_workspace_requests: Option<Vec<Option<String>>>,
 }
 
 /// Input of `DescribeWorkspaces`.
-pub(in crate::http) struct DescribeWorkspacesInput {
+pub(super) struct DescribeWorkspacesInput {
     workspace_ids: Option<Vec<String>>,
     directory_id: Option<String>,
     user_name: Option<String>,
@@ -35,8 +43,16 @@ pub(in crate::http) struct DescribeWorkspacesInput {
 }
 
 impl Input {
+    /// The input in a body; an empty one has no members.
+    pub(super) fn decode<V: Encoded>(
+        operation: Operation,
+        body: &[u8],
+    ) -> Result<Self, InvalidBody> {
+        Self::of(operation, Members::<V>::parse_optional(body)?)
+    }
+
     /// Unknown members are ignored: an AWS client may be newer than this service.
-    pub(in crate::http) fn decode(
+    pub(super) fn of(
         operation: Operation,
         mut members: Members<impl Encoded>,
     ) -> Result<Self, InvalidBody> {
@@ -169,7 +185,7 @@ fn distinct_ids(texts: Vec<String>) -> Result<Vec<WorkspaceId>, InvalidFormat> {
 #[cfg(test)]
 impl Input {
     /// What is asked for once the constraints are checked, as a debug text.
-    pub(in crate::http) fn check(self) -> Result<String, Exception> {
+    pub(super) fn check(self) -> Result<String, Exception> {
         match self {
             Self::RebuildWorkspaces(input) => {
                 input.check(None).map(|(id, key)| format!("{id} {key:?}"))
@@ -184,11 +200,14 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::http::json::parse;
+    use crate::http::body::json::Json;
+
+    fn decode(operation: Operation, body: &str) -> Input {
+        Input::decode::<Json>(operation, body.as_bytes()).expect("an input")
+    }
 
     fn message(operation: Operation, body: &Value) -> String {
-        let members = parse(body.to_string().as_bytes()).expect("an object");
-        let input = Input::decode(operation, members).expect("an input");
+        let input = decode(operation, &body.to_string());
         let exception = input.check().expect_err("a refusal");
         assert_eq!(exception.name, "ValidationException");
         exception.failure.message
@@ -238,8 +257,7 @@ mod tests {
     #[test]
     fn a_listing_names_each_id_once_in_the_order_given() {
         let body = r#"{"WorkspaceIds":["ws-bbbbbbbb","ws-aaaaaaaa","ws-bbbbbbbb"]}"#;
-        let members = parse(body.as_bytes()).expect("an object");
-        let input = Input::decode(Operation::DescribeWorkspaces, members).expect("an input");
+        let input = decode(Operation::DescribeWorkspaces, body);
         let Input::DescribeWorkspaces(input) = input else { panic!("another operation") };
         let (Filter::Ids(ids), 25, None) = input.check().expect("valid") else {
             panic!("another filter, limit or token");

@@ -10,7 +10,7 @@ use crate::workspace::{Description, Page, Workspace};
 /// The output of an operation.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub(in crate::http) enum Output {
+pub(super) enum Output {
     RebuildWorkspaces(RebuildWorkspacesOutput),
     DescribeWorkspaces(DescribeWorkspacesOutput),
 }
@@ -18,7 +18,7 @@ pub(in crate::http) enum Output {
 /// Output of `RebuildWorkspaces`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(in crate::http) struct RebuildWorkspacesOutput {
+pub(super) struct RebuildWorkspacesOutput {
     pub(super) failed_requests: Vec<FailedRequest>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct FailedRequest {
 #[skip_serializing_none]
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(in crate::http) struct DescribeWorkspacesOutput {
+pub(super) struct DescribeWorkspacesOutput {
     workspaces: Vec<WorkspaceShape>,
     next_token: Option<String>,
 }

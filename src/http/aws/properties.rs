@@ -5,24 +5,25 @@ use lambda_http::http::StatusCode;
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
-use super::{Exception, Input, Operation};
-use crate::http::{cbor, json};
+use super::exception::Exception;
+use super::input::{Input, Operation};
+use crate::http::body::json::Json as RawJson;
+use crate::http::body::{Encoded, Members};
 
 /// What is asked for; or the error's name and message.
 type Decoded = Result<String, (&'static str, String)>;
 
 fn decode_json(operation: Operation, body: &[u8]) -> Decoded {
-    let members = json::parse(body).map_err(Exception::from);
-    checked(members.and_then(|members| Ok(Input::decode(operation, members)?)))
+    decode::<RawJson>(operation, body)
 }
 
 fn decode_cbor(operation: Operation, body: &[u8]) -> Decoded {
-    let members = cbor::parse(body).map_err(Exception::from);
-    checked(members.and_then(|members| Ok(Input::decode(operation, members)?)))
+    decode::<Cbor>(operation, body)
 }
 
-fn checked(input: Result<Input, Exception>) -> Decoded {
-    input.and_then(Input::check).map_err(|exception| {
+fn decode<V: Encoded>(operation: Operation, body: &[u8]) -> Decoded {
+    let input = Members::<V>::parse(body).and_then(|members| Input::of(operation, members));
+    input.map_err(Exception::from).and_then(Input::check).map_err(|exception| {
         let Exception { name, status, failure } = exception;
         assert_eq!(status, StatusCode::BAD_REQUEST);
         let names =

@@ -1,19 +1,14 @@
-//! The contents of `data` and `error`.
+//! The contents of `data`.
 
 use serde::Serialize;
 use serde_with::skip_serializing_none;
 
 use crate::ids::WorkspaceId;
-use crate::rebuild::{Rebuild, RebuildId, Status};
+use crate::rebuild::{Rebuild, RebuildId};
+use crate::representation::RebuildData;
 use crate::state::State;
 use crate::timestamp::Timestamp;
 use crate::workspace::{Description, Page, Protection, SnakeCase, Workspace};
-
-#[derive(Serialize)]
-pub(super) struct ErrorData<'a> {
-    pub(super) code: &'a str,
-    pub(super) message: &'a str,
-}
 
 #[derive(Serialize)]
 pub(super) struct AcceptedData {
@@ -61,46 +56,6 @@ impl<'a> WorkspacesData<'a> {
         Self {
             workspaces: page.items.iter().map(WorkspaceData::new).collect(),
             next_token: page.next_token.as_deref(),
-        }
-    }
-}
-
-/// A rebuild, as clients see it.
-#[skip_serializing_none]
-#[derive(Serialize)]
-pub(crate) struct RebuildData<'a> {
-    id: RebuildId,
-    workspace_id: &'a WorkspaceId,
-    status: Status,
-    created_at: Timestamp,
-    started_at: Option<Timestamp>,
-    ended_at: Option<Timestamp>,
-    previous_state: Option<State>,
-    snapshot_at: Option<Timestamp>,
-    requested_by: Option<&'a str>,
-    cancelled_by: Option<&'a str>,
-    reason: Option<&'a str>,
-    error: Option<ErrorData<'a>>,
-}
-
-impl<'a> RebuildData<'a> {
-    pub(crate) fn new(workspace_id: &'a WorkspaceId, rebuild: &'a Rebuild) -> Self {
-        let ending = rebuild.ending();
-        Self {
-            id: rebuild.id,
-            workspace_id,
-            status: rebuild.status(),
-            created_at: rebuild.created_at,
-            started_at: rebuild.started_at(),
-            ended_at: ending.map(|ending| ending.at),
-            previous_state: rebuild.previous_state,
-            snapshot_at: rebuild.claim.map(|claim| claim.snapshot_at),
-            requested_by: rebuild.requested_by.as_deref(),
-            cancelled_by: ending.and_then(|ending| ending.conclusion.cancelled_by()),
-            reason: rebuild.reason.as_deref(),
-            error: ending
-                .and_then(|ending| ending.conclusion.error())
-                .map(|error| ErrorData { code: &error.code, message: &error.message }),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What the bodies, headers and queries of this face say.
 
-use super::CONTENT_TYPE;
 use super::resource::directory_id;
+use crate::http::body::json::{Json, MEDIA_TYPE};
+use crate::http::body::{Encoded as _, Members};
 use crate::http::call::Call;
+use crate::http::event::Header;
 use crate::http::failure::{Code, Failure};
-use crate::http::json::{Json, parse};
-use crate::http::members::{Encoded as _, Members};
 use crate::ids::{BundleId, Target, UserName, WorkspaceId};
 use crate::reason::Reason;
 use crate::rebuild::{IdempotencyKey, Status};
@@ -30,25 +30,16 @@ pub(super) fn rebuild_by_body(call: &Call<'_>) -> Result<(Target, RebuildRequest
     let bytes = call.body()?;
     check_content_type(call)?;
     let idempotency_key = idempotency_key(call)?;
-    let mut body = parse(bytes)?;
+    let mut body = Members::<Json>::parse(bytes)?;
     let requests = body.take_array("RebuildWorkspaceRequests")?;
     let fields = RebuildFields::take(&mut body)?;
-    if !body.is_empty() {
-        return Err(Failure::invalid(
-            "the body has an unknown field; known are RebuildWorkspaceRequests, Reason and \
-             MaximumSnapshotAgeHours",
-        ));
-    }
+    body.end("the body", "known are RebuildWorkspaceRequests, Reason and MaximumSnapshotAgeHours")?;
     let [request] = <[Json; 1]>::try_from(requests.unwrap_or_default())
         .map_err(|_| Failure::invalid("RebuildWorkspaceRequests must have exactly one entry"))?;
     let place = "RebuildWorkspaceRequests[0]";
     let mut request = Members::of(request.into_object(), place)?;
     let id = request.take_string("WorkspaceId")?;
-    if !request.is_empty() {
-        return Err(Failure::invalid(format!(
-            "{place} has an unknown field; known is WorkspaceId"
-        )));
-    }
+    request.end(place, "known is WorkspaceId")?;
     let id = id.ok_or_else(|| Failure::invalid("WorkspaceId must be a string"))?;
     let workspace_id =
         WorkspaceId::try_from(id).map_err(|error| Failure::field("WorkspaceId", &error))?;
@@ -60,11 +51,7 @@ pub(super) fn rebuild_by_path(call: &Call<'_>) -> Result<RebuildRequest, Failure
     let mut body = optional_body(call)?;
     let idempotency_key = idempotency_key(call)?;
     let fields = RebuildFields::take(&mut body)?;
-    if !body.is_empty() {
-        return Err(Failure::invalid(
-            "the body has an unknown field; known are Reason and MaximumSnapshotAgeHours",
-        ));
-    }
+    body.end("the body", "known are Reason and MaximumSnapshotAgeHours")?;
     fields.check(call, idempotency_key)
 }
 
@@ -108,9 +95,7 @@ impl RebuildFields {
 pub(super) fn protection(call: &Call<'_>) -> Result<Option<Reason>, Failure> {
     let mut body = optional_body(call)?;
     let text = body.take_string("Reason")?;
-    if !body.is_empty() {
-        return Err(Failure::invalid("the body has an unknown field; known is Reason"));
-    }
+    body.end("the body", "known is Reason")?;
     reason(text)
 }
 
@@ -179,25 +164,24 @@ fn check_query(call: &Call<'_>, names: &[&str]) -> Result<(), Failure> {
 
 fn optional_body(call: &Call<'_>) -> Result<Members<Json>, Failure> {
     let body = call.body()?;
-    if body.is_empty() {
-        return Ok(Members::none());
+    if !body.is_empty() {
+        check_content_type(call)?;
     }
-    check_content_type(call)?;
-    Ok(parse(body)?)
+    Ok(Members::parse_optional(body)?)
 }
 
 fn check_content_type(call: &Call<'_>) -> Result<(), Failure> {
-    if call.media_type().is_some_and(|media_type| media_type != CONTENT_TYPE) {
-        let message = format!("the body must be JSON, with content-type {CONTENT_TYPE}");
+    if call.media_type().is_some_and(|media_type| media_type != MEDIA_TYPE) {
+        let message = format!("the body must be JSON, with content-type {MEDIA_TYPE}");
         return Err(Failure::refusal(Code::UnsupportedMediaType, message));
     }
     Ok(())
 }
 
 fn idempotency_key(call: &Call<'_>) -> Result<Option<IdempotencyKey>, Failure> {
-    let key = call.header("idempotency-key").transpose();
+    let key = call.header(Header::IdempotencyKey).transpose();
     let key = key.and_then(|key| key.map(IdempotencyKey::from_client).transpose());
-    key.map_err(|error| Failure::field("idempotency-key", &error))
+    key.map_err(|error| Failure::field(Header::IdempotencyKey.name(), &error))
 }
 
 fn reason(text: Option<String>) -> Result<Option<Reason>, Failure> {

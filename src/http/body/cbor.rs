@@ -5,27 +5,13 @@ use std::collections::BTreeMap;
 use ciborium::Value;
 use ciborium::de::from_reader_with_recursion_limit;
 
-use super::members::{Encoded, InvalidBody, Members};
+use super::{Encoded, InvalidBody};
 
 /// How deep values may be nested.
 const DEPTH: usize = 128;
 /// The additional information of an indefinite length. With major type 7 it is the break.
 const INDEFINITE: u8 = 31;
 const BREAK: u8 = 0xff;
-
-/// The members of a body.
-pub(super) fn parse(body: &[u8]) -> Result<Members<Value>, InvalidBody> {
-    // ciborium also decodes some bytes that are not CBOR, such as an indefinite string within another.
-    // Two decoders might then see two different requests.
-    let is_well_formed = skip(body, DEPTH).is_some_and(<[u8]>::is_empty);
-    let value = if is_well_formed {
-        from_reader_with_recursion_limit::<Value, _>(body, DEPTH).ok()
-    } else {
-        None
-    };
-    let value = value.ok_or_else(|| InvalidBody("the body is not valid CBOR".to_owned()))?;
-    Members::of(value.into_object(), "the body")
-}
 
 /// What follows the first value of these bytes, if they begin with a well-formed one (RFC 8949,
 /// appendix C) that is not nested deeper than this.
@@ -77,6 +63,19 @@ fn skip(bytes: &[u8], depth: usize) -> Option<&[u8]> {
 }
 
 impl Encoded for Value {
+    fn parse(body: &[u8]) -> Result<Option<BTreeMap<String, Self>>, InvalidBody> {
+        // ciborium also decodes some bytes that are not CBOR, such as an indefinite string within
+        // another. Two decoders might then see two different requests.
+        let is_well_formed = skip(body, DEPTH).is_some_and(<[u8]>::is_empty);
+        let value = if is_well_formed {
+            from_reader_with_recursion_limit::<Self, _>(body, DEPTH).ok()
+        } else {
+            None
+        };
+        let value = value.ok_or_else(|| InvalidBody("the body is not valid CBOR".to_owned()))?;
+        Ok(value.into_object())
+    }
+
     fn is_null(&self) -> bool {
         Self::is_null(self)
     }
@@ -158,9 +157,9 @@ mod tests {
     fn values_are_nested_128_deep_at_most() {
         let nested = |depth| [vec![0x81; depth - 1], vec![0x80]].concat();
         let within = |depth| [b"\xa1\x61x".to_vec(), nested(depth - 1)].concat();
-        assert!(parse(&within(DEPTH)).is_ok());
-        assert!(parse(&within(DEPTH + 1)).is_err());
+        assert!(Value::parse(&within(DEPTH)).is_ok());
+        assert!(Value::parse(&within(DEPTH + 1)).is_err());
         let tagged = [b"\xa1\x61x".to_vec(), vec![0xc6; 16_000], vec![0]].concat();
-        assert!(parse(&tagged).is_err());
+        assert!(Value::parse(&tagged).is_err());
     }
 }

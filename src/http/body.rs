@@ -1,13 +1,18 @@
-//! The members of a request's body, whatever encoding it came in.
+//! The members of a request's body, in JSON or CBOR.
 //!
 //! Strict: an object is an object, a string is a string, and no member stands twice. Derived
 //! deserialisers would also accept an array for an object, and their messages repeat the input. The
 //! messages here name the field only.
 
+pub(super) mod cbor;
+pub(super) mod json;
+
 use std::collections::BTreeMap;
 
 /// A value that is not decoded yet. `None` says that it has another type than the one asked for.
 pub(super) trait Encoded: Sized {
+    /// The members of a body that is an object.
+    fn parse(body: &[u8]) -> Result<Option<BTreeMap<String, Self>>, InvalidBody>;
     fn is_null(&self) -> bool;
     /// The members of an object. An object with the same member twice is none: a client that names
     /// two WorkSpaces to wipe has not said which.
@@ -26,9 +31,14 @@ pub(super) struct InvalidBody(pub(super) String);
 pub(super) struct Members<V>(BTreeMap<String, V>);
 
 impl<V: Encoded> Members<V> {
-    /// No members.
-    pub(super) fn none() -> Self {
-        Self(BTreeMap::new())
+    /// The members of a body, which must be an object.
+    pub(super) fn parse(body: &[u8]) -> Result<Self, InvalidBody> {
+        Self::of(V::parse(body)?, "the body")
+    }
+
+    /// The members of a body; none if it is empty.
+    pub(super) fn parse_optional(body: &[u8]) -> Result<Self, InvalidBody> {
+        if body.is_empty() { Ok(Self(BTreeMap::new())) } else { Self::parse(body) }
     }
 
     /// The members of a value that must be an object; `place` names it in the error.
@@ -39,8 +49,12 @@ impl<V: Encoded> Members<V> {
         expect(object, place, "an object, with each field once").map(Self)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Refuses members that were not taken out; `place` and `known` tell where, and what there is.
+    pub(super) fn end(self, place: &str, known: &str) -> Result<(), InvalidBody> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        Err(InvalidBody(format!("{place} has an unknown field; {known}")))
     }
 
     pub(super) fn take_string(&mut self, name: &str) -> Result<Option<String>, InvalidBody> {

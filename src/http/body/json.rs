@@ -6,27 +6,28 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_with::{MapPreventDuplicates, serde_as};
 
-use super::members::{Encoded, InvalidBody, Members};
+use super::{Encoded, InvalidBody};
+
+pub(in crate::http) const MEDIA_TYPE: &str = "application/json";
 
 /// A JSON value that is not decoded yet.
-pub(super) type Json = Box<RawValue>;
+pub(in crate::http) type Json = Box<RawValue>;
 
 #[serde_as]
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Object(#[serde_as(as = "MapPreventDuplicates<_, _>")] BTreeMap<String, Json>);
 
-/// The members of a body.
-pub(super) fn parse(body: &[u8]) -> Result<Members<Json>, InvalidBody> {
-    match serde_json::from_slice::<Object>(body) {
-        Ok(object) => Members::of(Some(object.0), "the body"),
-        Err(error) if error.is_data() => Members::of(None, "the body"),
-        Err(_) if body.is_empty() => Err(InvalidBody("the body is empty".to_owned())),
-        Err(_) => Err(InvalidBody("the body is not valid JSON".to_owned())),
-    }
-}
-
 impl Encoded for Json {
+    fn parse(body: &[u8]) -> Result<Option<BTreeMap<String, Self>>, InvalidBody> {
+        match serde_json::from_slice::<Object>(body) {
+            Ok(object) => Ok(Some(object.0)),
+            Err(error) if error.is_data() => Ok(None),
+            Err(_) if body.is_empty() => Err(InvalidBody("the body is empty".to_owned())),
+            Err(_) => Err(InvalidBody("the body is not valid JSON".to_owned())),
+        }
+    }
+
     fn is_null(&self) -> bool {
         self.get() == "null"
     }
@@ -60,6 +61,11 @@ fn decode<T: for<'a> Deserialize<'a>>(value: &RawValue) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::body::Members;
+
+    fn parse(body: &[u8]) -> Result<Members<Json>, InvalidBody> {
+        Members::parse(body)
+    }
 
     fn x(value: &str) -> Members<Json> {
         parse(format!(r#"{{"x":{value}}}"#).as_bytes()).expect("an object")
@@ -87,7 +93,7 @@ mod tests {
         }
         let mut null = x("null");
         assert!(matches!(null.take_string("x"), Ok(None)));
-        assert!(null.is_empty(), "it was taken out");
+        assert!(null.end("x", "").is_ok(), "it was taken out");
         for value in ["-7", "-7.0", "-70e-1"] {
             assert!(matches!(x(value).take_integer("x"), Ok(Some(-7))), "{value}");
         }
