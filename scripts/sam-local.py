@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
 
+from local_run import built
+
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[platform.machine()]
 REAL_IMAGE = f"public.ecr.aws/lambda/provided:al2023-{ARCHITECTURE}"
@@ -176,8 +178,7 @@ def main():
         bridge = json.loads(run("docker", "network", "inspect", "bridge"))[0]["IPAM"]["Config"][0]
         address = bridge.get("Gateway") or str(ipaddress.ip_network(bridge["Subnet"])[1])
     local = [
-        "cargo", "run", "--quiet", "--package", "local", "--", "--port", "0",
-        "--dynamodb-port", "0", "--eventbridge-port", "0", "--aws-host", address,
+        built(), "--port", "0", "--dynamodb-port", "0", "--eventbridge-port", "0", "--aws-host", address,
     ]
     failures = 0
     with (

@@ -18,7 +18,10 @@ import pytest
 from botocore.config import Config
 
 ROOT = pathlib.Path(__file__).parents[2]
-CARGO = ["cargo", "run", "--quiet", "--locked", "--package", "local", "--"]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from local_run import built  # noqa: E402
+
 REGION = "us-east-1"
 
 
@@ -43,7 +46,7 @@ class LocalRun:
 def local_run(*options, rebuild_seconds=3600):
     """Starts a local run. By default no rebuild ends during a test."""
     ports = ["--port", "0", "--eventbridge-port", "0"]
-    command = [*CARGO, *ports, "--rebuild-seconds", str(rebuild_seconds), *options]
+    command = [built(), *ports, "--rebuild-seconds", str(rebuild_seconds), *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             run = LocalRun(process.stdout)
