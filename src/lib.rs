@@ -6,14 +6,15 @@
 //!   and encodes the result;
 //! - [`service`]: one method per operation, free of HTTP and of the AWS SDK;
 //! - [`store`]: DynamoDB, with the one conditional write that accepts a rebuild;
-//! - [`workspace`], [`rebuild`], [`reason`], [`timestamp`], [`token`]: the domain, pure; [`error`]:
-//!   what can go wrong; [`representation`]: a rebuild as clients see it.
+//! - [`workspace`], [`rebuild`], [`ids`], [`state`], [`reason`], [`timestamp`], [`format`](mod@format),
+//!   [`token`]: the domain, pure; [`error`]: what can go wrong; [`representation`]: a rebuild as
+//!   clients see it.
 //!
 //! [`reconcile`] brings accepted rebuilds to their end in a [`fleet`], real or simulated.
 //! [`announce`] tells EventBridge how they ended.
 //!
-//! [`config`] reads the environment, [`aws_http`] is the HTTP client under the AWS clients,
-//! [`telemetry`] the log.
+//! [`config`] reads the environment, [`transport`] is what the AWS clients share, [`telemetry`] the
+//! log. No module depends on itself, not even by way of others: `scripts/check layers`.
 //!
 //! Three thin binaries: `rebuild` answers the API, `reconcile` runs on a schedule, `announce` reads
 //! the stream of the table of rebuilds.
