@@ -158,7 +158,7 @@ impl Line {
             let fault = chosen.map(|(_, fault)| fault).or_else(|| {
                 let chance = line.chance.as_mut()?;
                 // A pass that cannot list what is open, or has died, does nothing more.
-                let rarity = if name == "read index" { 40 } else { 4 };
+                let rarity = if name.starts_with("read index") { 40 } else { 4 };
                 let fault = chance.one_in(rarity).then(|| *chance.pick(Fault::of(name)));
                 fault.filter(|fault| *fault != Fault::Died || chance.one_in(4))
             });
@@ -192,6 +192,20 @@ impl Line {
     }
 }
 
+/// The reads of the index of open rebuilds: one of each queue.
+const INDEX_READS: [&str; 5] = [
+    "read index: ENDED",
+    "read index: HANDED_OVER",
+    "read index: REQUESTED",
+    "read index: REBUILDING",
+    "read index: STARTED",
+];
+
+/// The queue that a call reads.
+pub fn queue_of(call: &str) -> Option<&str> {
+    call.strip_prefix("read index: ")
+}
+
 /// The embedded DynamoDB as the SDK's HTTP client: the same requests, without a socket.
 #[derive(Clone)]
 pub struct Wire {
@@ -214,7 +228,10 @@ impl HttpConnector for Wire {
             let body = request.body().bytes().expect("a body in memory").to_owned();
             let has = |text: &str| body.windows(text.len()).any(|bytes| bytes == text.as_bytes());
             let name = match operation.as_str() {
-                "Query" if has("IndexName") => "read index",
+                "Query" if has("IndexName") => INDEX_READS
+                    .into_iter()
+                    .find(|name| queue_of(name).is_some_and(|queue| has(&format!("\"{queue}\""))))
+                    .expect("a queue"),
                 "BatchGetItem" if has("RebuildId") => "read records",
                 "BatchGetItem" => "read items",
                 "GetItem" => "read item",

@@ -3,7 +3,8 @@
 //! The tests enumerate the schedules depth first. Two schedules are equivalent if they differ only
 //! in the order of neighbouring calls that don't affect each other (two reads; a call to the fleet
 //! and one to the history), and only one of them runs: after an actor's turn was tried at a point,
-//! the actor sleeps until a call that affects its own (sleep sets, Godefroid 1996). Each test
+//! the actor sleeps until a call that affects its own (sleep sets, Godefroid 1996). What a call
+//! affects was seen when it was tried: until it is woken, it would do the same again. Each test
 //! prints the number of schedules.
 
 use std::collections::BTreeMap;
@@ -15,9 +16,10 @@ use rebuild_workspaces::error;
 use rebuild_workspaces::ids::WorkspaceId;
 use rebuild_workspaces::reconcile::Followed;
 use rebuild_workspaces::state::State;
+use serde_json::Value;
 use time::Duration;
 
-use super::line::{Fault, Line};
+use super::line::{Fault, Line, queue_of};
 use super::machine::{Answer, Machine};
 use super::world::{Snapshot, World};
 
@@ -74,26 +76,55 @@ impl Event {
     }
 }
 
-/// Whether two neighbouring calls of different actors can swap places without any effect.
-fn commute(one: &str, other: &str) -> bool {
-    let ((reads, writes), (other_reads, other_writes)) = (touches(one), touches(other));
-    let meet = |some: &[&str], others: &[&str]| some.iter().any(|one| others.contains(one));
-    !(meet(writes, other_writes) || meet(writes, other_reads) || meet(reads, other_writes))
+/// What a call read and wrote: parts of the world, and queues of the index.
+#[derive(Clone)]
+struct Effect {
+    reads: Vec<String>,
+    writes: Vec<String>,
 }
 
-/// What a call reads and writes.
+impl Effect {
+    /// The effect of a call that found the WorkSpace's item so, and left it so. A write whose
+    /// condition fails only reads.
+    fn of(call: &str, before: &Value, after: &Value) -> Self {
+        let (reads, writes) = touches(call);
+        let [mut reads, mut writes] = [reads, writes]
+            .map(|parts| parts.iter().copied().map(str::to_owned).collect::<Vec<_>>());
+        let queue = |queue: &str| format!("queue {queue}");
+        reads.extend(queue_of(call).map(queue));
+        if before != after {
+            writes.push("item".to_owned());
+        }
+        // The index has its own keys and those of the table, and nothing else.
+        if ["OpenRebuild", "OpenSince"].iter().any(|key| before.get(key) != after.get(key)) {
+            let queues = [before, after].map(|item| item["OpenRebuild"]["S"].as_str().map(queue));
+            writes.extend(queues.into_iter().flatten());
+        }
+        Self { reads, writes }
+    }
+
+    /// Whether the two neighbouring calls, of different actors, can swap places without any effect.
+    fn commutes(&self, other: &Self) -> bool {
+        let meet = |some: &[String], others: &[String]| some.iter().any(|one| others.contains(one));
+        !(meet(&self.writes, &other.writes)
+            || meet(&self.writes, &other.reads)
+            || meet(&self.reads, &other.writes))
+    }
+}
+
+/// What a call reads and writes, apart from the item and the queues that it was seen to change.
 fn touches(call: &str) -> (&'static [&'static str], &'static [&'static str]) {
     match call {
-        "read index" | "read items" => (&["item"], &[]),
+        call if queue_of(call).is_some() => (&["index"], &[]),
+        "read items" | "write item" | "accept" | "protect" => (&["item"], &[]),
+        "cancel" => (&["item", "history"], &[]),
         "read records" => (&["history"], &[]),
-        "write item" | "accept" | "protect" => (&[], &["item"]),
-        "cancel" => (&["history"], &["item"]),
         "write record" => (&[], &["history"]),
         "ask fleet" | "ask snapshots" => (&["fleet"], &[]),
         // The fake fleet reads the id of the rebuild from the item.
         "hand over" => (&["item"], &["fleet"]),
         "fleet changes" => (&[], &["fleet"]),
-        "time passes" => (&[], &["item", "history", "fleet"]),
+        "time passes" => (&[], &["item", "index", "history", "fleet"]),
         other => panic!("unknown call: {other}"),
     }
 }
@@ -139,8 +170,9 @@ impl<'a> Pass<'a> {
 /// the WorkSpace of each schedule, and how many of its rebuilds were accepted.
 async fn race(world: &Arc<World>, begin: &Snapshot, events: &[Event]) -> Vec<(WorkspaceId, usize)> {
     let mut races = Vec::new();
-    // The choices of the current schedule: each with its index and the number of alternatives.
-    let mut path: Vec<(usize, usize)> = Vec::new();
+    // The choices of the current schedule: each with its index, the number of alternatives, and the
+    // effects of those that were tried.
+    let mut path: Vec<(usize, usize, Vec<Effect>)> = Vec::new();
     loop {
         let id = world.restore(begin);
         let processes = [world.process(0), world.process(1)];
@@ -149,7 +181,7 @@ async fn race(world: &Arc<World>, begin: &Snapshot, events: &[Event]) -> Vec<(Wo
             .map(|(process, line)| Pass::new(Arc::clone(line), process.follow()));
         let mut events: Vec<_> = events.iter().copied().map(Some).collect();
         let mut accepted = 1;
-        let mut asleep: Vec<(usize, &str)> = vec![];
+        let mut asleep: Vec<((usize, &str), Effect)> = vec![];
         let mut depth = 0;
         let is_new = loop {
             let of_passes = passes.iter().map(Pass::next);
@@ -161,17 +193,17 @@ async fn race(world: &Arc<World>, begin: &Snapshot, events: &[Event]) -> Vec<(Wo
             let open: Vec<_> = calls
                 .into_iter()
                 .filter_map(|(actor, call)| Some((actor, call?)))
-                .filter(|next| !asleep.contains(next))
+                .filter(|next| asleep.iter().all(|(other, _)| other != next))
                 .collect();
             if open.is_empty() {
                 break false;
             }
             if depth == path.len() {
-                path.push((0, open.len()));
+                path.push((0, open.len(), vec![]));
             }
-            let (actor, call) = open[path[depth].0];
-            asleep.extend(&open[..path[depth].0]);
-            asleep.retain(|(_, other)| commute(call, other));
+            let (choice, _, effects) = &mut path[depth];
+            let (actor, call) = open[*choice];
+            let before = world.item(&id);
             match actor.checked_sub(passes.len()) {
                 None => passes[actor].step(),
                 Some(number) => {
@@ -179,6 +211,11 @@ async fn race(world: &Arc<World>, begin: &Snapshot, events: &[Event]) -> Vec<(Wo
                     accepted += event.happen(world, &id).await;
                 }
             }
+            let effect = Effect::of(call, &before, &world.item(&id));
+            asleep.extend(open.iter().copied().zip(effects.iter().cloned()).take(*choice));
+            asleep.retain(|(_, other)| effect.commutes(other));
+            effects.truncate(*choice);
+            effects.push(effect);
             depth += 1;
         };
         drop(passes);
@@ -188,9 +225,9 @@ async fn race(world: &Arc<World>, begin: &Snapshot, events: &[Event]) -> Vec<(Wo
         } else {
             world.remove(&id);
         }
-        while path.pop_if(|(choice, choices)| *choice + 1 == *choices).is_some() {}
+        while path.pop_if(|(choice, choices, _)| *choice + 1 == *choices).is_some() {}
         match path.last_mut() {
-            Some((choice, _)) => *choice += 1,
+            Some((choice, ..)) => *choice += 1,
             None => return races,
         }
     }
