@@ -122,14 +122,19 @@ async fn run(options: Options) -> Result<(), Error> {
             tokio::spawn(reconcile(store.clone(), fleet, timing, limits));
         }
     }
-    greet(&api_url, &dynamodb_url, &eventbridge_url);
     let interrupted = async {
         // If the handler cannot be installed, Ctrl-C ends the process anyway.
         let _ = tokio::signal::ctrl_c().await;
     };
+    let served = async {
+        greet(&api_url, &dynamodb_url, &eventbridge_url);
+        gateway::serve(api, Service::new(store, config.fleet_mode), gateway::READ_TIMEOUT).await;
+    };
     tokio::select! {
-        () = gateway::serve(api, Service::new(store, config.fleet_mode), gateway::READ_TIMEOUT) => {}
+        // The handler is there before the greeting says that Ctrl-C ends the run.
+        biased;
         () = interrupted => println!("\nStopped."),
+        () = served => {}
     }
     Ok(())
 }
