@@ -1,7 +1,5 @@
 //! DynamoDB on a laptop: dynoxide, embedded, with the tables that `template.yaml` defines.
 
-use std::path::{Path, PathBuf};
-
 use dynoxide::Database;
 use dynoxide::actions::create_table::CreateTableRequest;
 use dynoxide::actions::list_tables::ListTablesRequest;
@@ -14,7 +12,7 @@ pub const TABLES: [(&str, &str); 2] =
 const TEMPLATE: &str = include_str!("../../template.yaml");
 const SEED: &str = include_str!("../../seed/workspaces.json");
 
-type Error = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// An embedded DynamoDB in memory, with empty tables.
 ///
@@ -26,44 +24,8 @@ pub fn in_memory() -> Result<Database, Error> {
     Ok(database)
 }
 
-/// An embedded DynamoDB in a file. A new one is seeded.
-///
-/// A new file is completed under another name and then renamed, since making a table takes several
-/// writes: a run that dies meanwhile leaves no half-made table behind.
-///
-/// # Errors
-/// The file cannot be used, or `template.yaml` defines no such table.
-pub fn in_file(file: &Path) -> Result<Database, Error> {
-    if !file.exists() {
-        let unfinished = with_suffix(file, ".unfinished");
-        for leftover in ["", "-wal", "-shm"] {
-            // Usually there is none.
-            let _ = std::fs::remove_file(with_suffix(&unfinished, leftover));
-        }
-        let database = open(&unfinished)?;
-        create_missing_tables(&database)?;
-        seed_if_empty(&database)?;
-        // Closing it moves what is in the write-ahead log into the file.
-        drop(database);
-        std::fs::rename(&unfinished, file)?;
-    }
-    let database = open(file)?;
-    create_missing_tables(&database)?;
-    Ok(database)
-}
-
-fn open(file: &Path) -> Result<Database, Error> {
-    Ok(Database::new(file.to_str().ok_or("the file's name is not UTF-8")?)?)
-}
-
-fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
 /// Makes the tables of the template that are not there.
-fn create_missing_tables(database: &Database) -> Result<(), Error> {
+pub(crate) fn create_missing_tables(database: &Database) -> Result<(), Error> {
     let tables = database.list_tables(ListTablesRequest::default())?.table_names;
     for (name, resource) in TABLES {
         if !tables.iter().any(|table| table == name) {

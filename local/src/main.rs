@@ -11,7 +11,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use clap::Parser;
 use local::stream::Stream;
-use local::{dynamodb, eventbridge, gateway};
+use local::{data_file, dynamodb, eventbridge, gateway};
 use rebuild_workspaces::announce::Announcer;
 use rebuild_workspaces::config::{AnnounceConfig, Config, FleetConfig};
 use rebuild_workspaces::fleet::Fleet;
@@ -172,7 +172,7 @@ async fn embedded_dynamodb(options: &Options, eventbridge_url: &str) -> Result<S
     let address = SocketAddr::new(options.aws_host, options.dynamodb_port);
     let listener = bind(address, "--dynamodb-port").await?;
     let database = match &options.data {
-        Some(file) => dynamodb::in_file(file)?,
+        Some(file) => data_file::open(file)?,
         None => dynamodb::in_memory()?,
     };
     dynamodb::seed_if_empty(&database)?;

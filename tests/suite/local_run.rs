@@ -1,11 +1,14 @@
 //! The local run as a new user sees it: a separate process and its output.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use dynoxide::Database;
+use dynoxide::storage::Storage;
 use local::gateway;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -280,10 +283,17 @@ async fn the_end_of_a_rebuild_is_printed_or_posted() {
     local.stop().await;
 }
 
+/// A folder of its own for a test.
+fn folder(name: &str) -> PathBuf {
+    let folder = format!("{}-{name}", std::process::id());
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
 #[tokio::test]
 async fn tables_in_a_file_survive_a_restart() {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(std::process::id().to_string());
-    std::fs::create_dir_all(&folder).expect("a folder");
+    let folder = folder("kept");
     let file = folder.join("tables.db");
     let options = ["--data", file.to_str().expect("UTF-8")];
     let ask = Ask::rebuild("ws-available0001").with("idempotency-key", "4711");
@@ -298,12 +308,114 @@ async fn tables_in_a_file_survive_a_restart() {
     std::fs::remove_dir_all(folder).expect("the tables");
 }
 
+/// The files in a folder, and what is in them.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = std::fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file"));
+    let files = files.map(|file| file.path()).filter(|path| path.is_file());
+    files.map(|path| (path.clone(), std::fs::read(path).expect("a file"))).collect()
+}
+
+/// Starts a run that fails at once. Returns the one line that it prints.
+async fn failure(options: &[&str]) -> String {
+    let free = ["--port", "0", "--dynamodb-port", "0", "--eventbridge-port", "0"];
+    // The run never ends if it starts.
+    let output = program().args(free).args(options).output();
+    let output = tokio::time::timeout(Duration::from_mins(1), output).await;
+    let output = output.unwrap_or_else(|_| panic!("{options:?} started")).expect("a process");
+    let error = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &[][..]), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    error.trim_end().to_owned()
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_database_of_the_run_is_refused_and_untouched() {
+    let folder = folder("refused");
+    let path = |name: &str| folder.join(name).to_str().expect("UTF-8").to_owned();
+    let own = path("own");
+    Local::start(&["--data", &own]).await.stop().await;
+    let whole = std::fs::read(&own).expect("a database");
+    let write = |name: &str, content: &[u8]| std::fs::write(path(name), content).expect("written");
+    write("empty", b"");
+    write("byte", b"x");
+    write("text", &b"notes\n".repeat(1000));
+    write("header", &whole[..60]);
+    write("half", &whole[..whole.len() / 2]);
+    let attach =
+        format!("ATTACH '{}' AS other; CREATE TABLE other.notes (note TEXT)", path("sqlite"));
+    let memory = Storage::memory().expect("SQLite");
+    memory.conn().execute_batch(&attach).expect("a database of another program");
+    drop(memory);
+    drop(Database::new(&path("dynoxide")).expect("a database without our tables"));
+    std::fs::create_dir(path("folder")).expect("a folder");
+
+    let before = contents(&folder);
+    let foreign =
+        "is not a database of the local run; choose another file with --data, or delete it";
+    let damaged = "cannot be read as a database (";
+    for (name, problem) in [
+        ("empty", foreign),
+        ("byte", foreign),
+        ("text", damaged),
+        ("header", damaged),
+        ("half", damaged),
+        ("sqlite", foreign),
+        ("dynoxide", foreign),
+        ("folder", "is not a file; choose another file with --data"),
+        ("missing/tables", "cannot be opened: No such file or directory"),
+        ("text/tables", "cannot be opened: Not a directory"),
+    ] {
+        let error = failure(&["--data", &path(name)]).await;
+        assert!(error.starts_with(&format!("error: {} {problem}", path(name))), "{error}");
+        assert!(error.contains("with --data"), "{error}");
+        assert!(before == contents(&folder), "{name}: {:?}", contents(&folder).keys());
+    }
+    std::fs::remove_dir_all(folder).expect("the files");
+}
+
+#[tokio::test]
+async fn a_file_belongs_to_one_run_until_that_ends() {
+    let folder = folder("shared");
+    let file = folder.join("tables.db");
+    let file = file.to_str().expect("UTF-8");
+    let link = folder.join("link.db");
+    let link = link.to_str().expect("UTF-8");
+    std::os::unix::fs::symlink(file, link).expect("a link");
+
+    let local = Local::start(&["--data", file]).await;
+    for path in [file, link] {
+        let problem = "is in use by another run; end it, or choose another file with --data";
+        assert_eq!(failure(&["--data", path]).await, format!("error: {path} {problem}"));
+    }
+    assert_eq!(send(&local.api, &Ask::rebuild("ws-available0001")).await.status, 202);
+    local.kill().await;
+    Local::start(&["--data", link]).await.stop().await;
+    std::fs::remove_dir_all(folder).expect("the tables");
+}
+
+/// SQLite keeps the last writes of a killed run in a file of their own.
+#[tokio::test]
+async fn a_deleted_file_starts_anew() {
+    let folder = folder("deleted");
+    let file = folder.join("tables.db");
+    let options = ["--data", file.to_str().expect("UTF-8")];
+    let ask = Ask::rebuild("ws-available0001").with("idempotency-key", "4711");
+
+    let local = Local::start(&options).await;
+    assert_eq!(send(&local.api, &ask).await.status, 202);
+    local.kill().await;
+    std::fs::remove_file(&file).expect("removed");
+    let local = Local::start(&options).await;
+    let answer = send(&local.api, &ask).await;
+    assert_eq!((answer.status, answer.header("idempotency-replayed")), (202, None), "{answer:?}");
+    local.stop().await;
+    std::fs::remove_dir_all(folder).expect("the tables");
+}
+
 /// The run dies at 50 different points while it creates its file.
 #[tokio::test]
 async fn a_killed_first_start_leaves_a_usable_file() {
-    let folder =
-        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}k", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
+    let folder = folder("killed");
     let written = || -> u64 {
         let files = std::fs::read_dir(&folder).expect("the folder");
         // SQLite's journal may be gone by the time it is asked for its length.
