@@ -62,10 +62,14 @@ impl Local {
         Self::start_with(&[&["--dynamodb-port", "0"], options].concat()).await
     }
 
-    /// Starts it on a free port.
+    /// Starts it on free ports.
     pub async fn start_with(options: &[&str]) -> Self {
+        Self::launch(&[&["--port", "0", "--eventbridge-port", "0"], options].concat()).await
+    }
+
+    /// Starts it with these options only.
+    async fn launch(options: &[&str]) -> Self {
         let mut process = program()
-            .args(["--port", "0", "--eventbridge-port", "0"])
             .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -104,13 +108,21 @@ impl Local {
 
     /// Presses Ctrl-C, waits for a clean exit, and returns the log.
     async fn stop(self) -> Vec<Value> {
+        let (log, errors) = self.end().await;
+        assert_eq!(errors, "");
+        log
+    }
+
+    /// Presses Ctrl-C, waits for a clean exit, and returns the log and what went to stderr.
+    async fn end(self) -> (Vec<Value>, String) {
         let id = self.process.id().expect("it runs");
         let kill = format!("kill -INT {id}");
         assert!(Command::new("sh").args(["-c", &kill]).status().await.expect("a shell").success());
         let log = self.log.await.expect("the log");
         let Output { status, stderr, .. } = self.process.wait_with_output().await.expect("its end");
-        assert_eq!((status.code(), String::from_utf8_lossy(&stderr).as_ref()), (Some(0), ""));
-        log
+        let errors = String::from_utf8(stderr).expect("UTF-8");
+        assert_eq!(status.code(), Some(0), "{errors}");
+        (log, errors)
     }
 }
 
@@ -244,9 +256,32 @@ async fn a_port_in_use_is_a_one_line_error() {
         assert_eq!(error.lines().count(), 1, "{error}");
         let address = url.trim_start_matches("http://");
         assert!(error.starts_with(&format!("error: cannot listen on {address}: ")), "{error}");
-        assert!(error.contains(option), "{error}");
+        let advice = format!("; choose another port with {option}, or 0 for a free one\n");
+        assert!(error.ends_with(&advice), "{error}");
         assert_eq!(output.stdout, b"");
     }
+}
+
+/// A run takes a free port in place of a default that is in use, and says so.
+#[tokio::test]
+async fn a_second_run_starts_beside_the_first() {
+    let (first, second) = (Local::launch(&[]).await, Local::launch(&[]).await);
+    let urls = |local: &Local| {
+        let urls = local.greeting[..3].iter().map(|line| line.split_whitespace().nth(2));
+        urls.map(|url| url.expect("a URL").to_owned()).collect::<Vec<_>>()
+    };
+    let (first_urls, second_urls) = (urls(&first), urls(&second));
+    for (local, urls) in [(first, &first_urls), (second, &second_urls)] {
+        assert_eq!(send(&local.api, &Ask::rebuild("ws-available0001")).await.status, 202);
+        let (_, notes) = local.end().await;
+        let defaults = [("the API", 9000), ("DynamoDB", 8000), ("EventBridge", 8001)];
+        for ((server, port), url) in defaults.into_iter().zip(urls) {
+            let note = format!("port {port} is in use, so {server} listens on a free one");
+            let has_default = url.ends_with(&format!(":{port}"));
+            assert_eq!(notes.lines().any(|line| line == note), !has_default, "{url}: {notes}");
+        }
+    }
+    assert!(first_urls.iter().all(|url| !second_urls.contains(url)), "{second_urls:?}");
 }
 
 #[tokio::test]
@@ -317,15 +352,23 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// Starts a run that fails at once. Returns the one line that it prints.
 async fn failure(options: &[&str]) -> String {
-    let free = ["--port", "0", "--dynamodb-port", "0", "--eventbridge-port", "0"];
     // The run never ends if it starts.
-    let output = program().args(free).args(options).output();
+    let output = program().args(options).output();
     let output = tokio::time::timeout(Duration::from_mins(1), output).await;
     let output = output.unwrap_or_else(|_| panic!("{options:?} started")).expect("a process");
     let error = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &[][..]), "{error}");
     assert_eq!(error.lines().count(), 1, "{error}");
     error.trim_end().to_owned()
+}
+
+#[tokio::test]
+async fn an_address_of_another_machine_is_a_one_line_error() {
+    // An address for documentation: no machine has it.
+    let error =
+        failure(&["--port", "0", "--eventbridge-port", "0", "--aws-host", "192.0.2.1"]).await;
+    assert!(error.starts_with("error: cannot listen on 192.0.2.1:0: "), "{error}");
+    assert!(error.ends_with("; choose another address with --aws-host"), "{error}");
 }
 
 #[tokio::test]
