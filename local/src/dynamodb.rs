@@ -1,5 +1,7 @@
 //! DynamoDB on a laptop: dynoxide, embedded, with the tables that `template.yaml` defines.
 
+use std::sync::LazyLock;
+
 use dynoxide::Database;
 use dynoxide::actions::create_table::CreateTableRequest;
 use dynoxide::actions::list_tables::ListTablesRequest;
@@ -9,7 +11,9 @@ use serde_json::{Value, json};
 pub const TABLES: [(&str, &str); 2] =
     [("workspaces", "WorkspacesTable"), ("rebuilds", "RebuildsTable")];
 
-const TEMPLATE: &str = include_str!("../../template.yaml");
+static TEMPLATE: LazyLock<serde_yaml_ng::Value> = LazyLock::new(|| {
+    serde_yaml_ng::from_str(include_str!("../../template.yaml")).expect("template.yaml is YAML")
+});
 const SEED: &str = include_str!("../../seed/workspaces.json");
 
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -62,8 +66,7 @@ pub fn seed_if_empty(database: &Database) -> Result<(), Error> {
 /// # Errors
 /// `template.yaml` defines no such table.
 pub fn definition(name: &str, resource: &str) -> Result<Value, Error> {
-    let template: serde_yaml_ng::Value = serde_yaml_ng::from_str(TEMPLATE)?;
-    let properties = &template["Resources"][resource]["Properties"];
+    let properties = &TEMPLATE["Resources"][resource]["Properties"];
     let mut definition = json!({ "TableName": name });
     for key in ["BillingMode", "KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes"] {
         if let Some(value) = properties.get(key) {
