@@ -1,6 +1,6 @@
 //! DynamoDB on a laptop: dynoxide, embedded, with the tables that `template.yaml` defines.
 
-use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use dynoxide::Database;
 use dynoxide::actions::create_table::CreateTableRequest;
@@ -11,10 +11,12 @@ use serde_json::{Value, json};
 pub const TABLES: [(&str, &str); 2] =
     [("workspaces", "WorkspacesTable"), ("rebuilds", "RebuildsTable")];
 
-const TEMPLATE: &str = include_str!("../../template.yaml");
+static TEMPLATE: LazyLock<serde_yaml_ng::Value> = LazyLock::new(|| {
+    serde_yaml_ng::from_str(include_str!("../../template.yaml")).expect("template.yaml is YAML")
+});
 const SEED: &str = include_str!("../../seed/workspaces.json");
 
-type Error = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// An embedded DynamoDB in memory, with empty tables.
 ///
@@ -26,44 +28,8 @@ pub fn in_memory() -> Result<Database, Error> {
     Ok(database)
 }
 
-/// An embedded DynamoDB in a file. A new one is seeded.
-///
-/// A new file is completed under another name and then renamed, since making a table takes several
-/// writes: a run that dies meanwhile leaves no half-made table behind.
-///
-/// # Errors
-/// The file cannot be used, or `template.yaml` defines no such table.
-pub fn in_file(file: &Path) -> Result<Database, Error> {
-    if !file.exists() {
-        let unfinished = with_suffix(file, ".unfinished");
-        for leftover in ["", "-wal", "-shm"] {
-            // Usually there is none.
-            let _ = std::fs::remove_file(with_suffix(&unfinished, leftover));
-        }
-        let database = open(&unfinished)?;
-        create_missing_tables(&database)?;
-        seed_if_empty(&database)?;
-        // Closing it moves what is in the write-ahead log into the file.
-        drop(database);
-        std::fs::rename(&unfinished, file)?;
-    }
-    let database = open(file)?;
-    create_missing_tables(&database)?;
-    Ok(database)
-}
-
-fn open(file: &Path) -> Result<Database, Error> {
-    Ok(Database::new(file.to_str().ok_or("the file's name is not UTF-8")?)?)
-}
-
-fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
 /// Makes the tables of the template that are not there.
-fn create_missing_tables(database: &Database) -> Result<(), Error> {
+pub(crate) fn create_missing_tables(database: &Database) -> Result<(), Error> {
     let tables = database.list_tables(ListTablesRequest::default())?.table_names;
     for (name, resource) in TABLES {
         if !tables.iter().any(|table| table == name) {
@@ -100,8 +66,7 @@ pub fn seed_if_empty(database: &Database) -> Result<(), Error> {
 /// # Errors
 /// `template.yaml` defines no such table.
 pub fn definition(name: &str, resource: &str) -> Result<Value, Error> {
-    let template: serde_yaml_ng::Value = serde_yaml_ng::from_str(TEMPLATE)?;
-    let properties = &template["Resources"][resource]["Properties"];
+    let properties = &TEMPLATE["Resources"][resource]["Properties"];
     let mut definition = json!({ "TableName": name });
     for key in ["BillingMode", "KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes"] {
         if let Some(value) = properties.get(key) {

@@ -3,6 +3,7 @@
 //! `cargo run -p local` starts an embedded DynamoDB with the tables of `template.yaml`,
 //! fills them from `seed/workspaces.json`, and serves the function over HTTP.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,8 +11,9 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use clap::Parser;
+use dynoxide::Database;
 use local::stream::Stream;
-use local::{dynamodb, eventbridge, gateway};
+use local::{data_file, dynamodb, eventbridge, gateway};
 use rebuild_workspaces::announce::Announcer;
 use rebuild_workspaces::config::Limits;
 use rebuild_workspaces::config::{AnnounceConfig, Config, ReconcilerConfig};
@@ -31,15 +33,15 @@ use tokio::net::TcpListener;
 #[derive(Parser)]
 #[command(name = "cargo run -p local --")]
 struct Options {
-    /// Port of the API; 0 picks a free one
-    #[arg(long, default_value_t = 9000)]
-    port: u16,
-    /// Port of DynamoDB; 0 picks a free one
-    #[arg(long, default_value_t = 8000)]
-    dynamodb_port: u16,
-    /// Port of EventBridge; 0 picks a free one
-    #[arg(long, default_value_t = 8001)]
-    eventbridge_port: u16,
+    /// Port of the API, or 0 for a free one [default: 9000, or a free one if it is in use]
+    #[arg(long)]
+    port: Option<u16>,
+    /// Port of DynamoDB, or 0 for a free one [default: 8000, or a free one if it is in use]
+    #[arg(long, value_name = "PORT")]
+    dynamodb_port: Option<u16>,
+    /// Port of EventBridge, or 0 for a free one [default: 8001, or a free one if it is in use]
+    #[arg(long, value_name = "PORT")]
+    eventbridge_port: Option<u16>,
     /// Address that DynamoDB and EventBridge listen on; containers cannot reach the default
     #[arg(long, default_value = "127.0.0.1")]
     aws_host: IpAddr,
@@ -74,6 +76,40 @@ const POST_TIMEOUT: Duration = Duration::from_secs(3);
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
+/// A server of the run, and the port it has unless another is asked for.
+struct Server {
+    name: &'static str,
+    default_port: u16,
+    option: &'static str,
+}
+
+const API: Server = Server { name: "the API", default_port: 9000, option: "--port" };
+const DYNAMODB: Server = Server { name: "DynamoDB", default_port: 8000, option: "--dynamodb-port" };
+const EVENTBRIDGE: Server =
+    Server { name: "EventBridge", default_port: 8001, option: "--eventbridge-port" };
+
+impl Server {
+    /// Listens on the port that was asked for, or else on the default, or else on a free one.
+    async fn listen(&self, host: IpAddr, port: Option<u16>) -> Result<TcpListener, Error> {
+        let Self { name, default_port, option } = self;
+        let address = SocketAddr::new(host, port.unwrap_or(*default_port));
+        let bound = match TcpListener::bind(address).await {
+            Err(error) if port.is_none() && error.kind() == ErrorKind::AddrInUse => {
+                eprintln!("port {default_port} is in use, so {name} listens on a free one");
+                TcpListener::bind((host, 0)).await
+            }
+            bound => bound,
+        };
+        bound.map_err(|error| {
+            let advice = match error.kind() {
+                ErrorKind::AddrNotAvailable => "choose another address with --aws-host".to_owned(),
+                _ => format!("choose another port with {option}, or 0 for a free one"),
+            };
+            format!("cannot listen on {address}: {error}; {advice}").into()
+        })
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(Options::parse()).await {
@@ -87,13 +123,13 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<(), Error> {
     telemetry::init();
-    let api_address = SocketAddr::from(([127, 0, 0, 1], options.port));
-    let api = bind(api_address, "--port").await?;
+    let tables = tables(&options)?;
+    let api = API.listen([127, 0, 0, 1].into(), options.port).await?;
     let api_url = format!("http://{}", api.local_addr()?);
     let eventbridge_url = eventbridge(&options).await?;
-    let dynamodb_url = match &options.dynamodb_endpoint {
-        Some(url) => url.clone(),
-        None => embedded_dynamodb(&options, &eventbridge_url).await?,
+    let dynamodb_url = match tables {
+        Tables::Embedded(database) => dynamodb(database, &options, &eventbridge_url).await?,
+        Tables::At(url) => url,
     };
 
     let environment =
@@ -123,22 +159,26 @@ async fn run(options: Options) -> Result<(), Error> {
             tokio::spawn(reconcile(store.clone(), fleet, timing, limits));
         }
     }
-    greet(&api_url, &dynamodb_url, &eventbridge_url);
     let interrupted = async {
         // If the handler cannot be installed, Ctrl-C ends the process anyway.
         let _ = tokio::signal::ctrl_c().await;
     };
+    let served = async {
+        greet(&api_url, &dynamodb_url, &eventbridge_url);
+        gateway::serve(api, Service::new(store, config.fleet_mode), gateway::READ_TIMEOUT).await;
+    };
     tokio::select! {
-        () = gateway::serve(api, Service::new(store, config.fleet_mode), gateway::READ_TIMEOUT) => {}
+        // The handler is there before the greeting says that Ctrl-C ends the run.
+        biased;
         () = interrupted => println!("\nStopped."),
+        () = served => {}
     }
     Ok(())
 }
 
 /// Starts a stand-in for EventBridge that prints or posts each event. Returns its URL.
 async fn eventbridge(options: &Options) -> Result<String, Error> {
-    let address = SocketAddr::new(options.aws_host, options.eventbridge_port);
-    let listener = bind(address, "--eventbridge-port").await?;
+    let listener = EVENTBRIDGE.listen(options.aws_host, options.eventbridge_port).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let target = options.announce.clone();
     tokio::spawn(eventbridge::serve(listener, move |event| deliver(event, target.clone())));
@@ -162,16 +202,30 @@ async fn deliver(event: Value, target: Option<String>) -> Result<(), String> {
     posted.map_err(|error| error.to_string())?.map(drop)
 }
 
-/// Starts an embedded DynamoDB, seeded if it is new, and announces the rebuilds that end in it.
-/// Returns its URL.
-async fn embedded_dynamodb(options: &Options, eventbridge_url: &str) -> Result<String, Error> {
-    let address = SocketAddr::new(options.aws_host, options.dynamodb_port);
-    let listener = bind(address, "--dynamodb-port").await?;
-    let database = match &options.data {
-        Some(file) => dynamodb::in_file(file)?,
-        None => dynamodb::in_memory()?,
+/// Where the tables are.
+enum Tables {
+    Embedded(Database),
+    At(String),
+}
+
+/// Opens the tables of an embedded DynamoDB, and seeds new ones.
+fn tables(options: &Options) -> Result<Tables, Error> {
+    let database = match (&options.dynamodb_endpoint, &options.data) {
+        (Some(url), _) => return Ok(Tables::At(url.clone())),
+        (None, Some(file)) => data_file::open(file)?,
+        (None, None) => dynamodb::in_memory()?,
     };
     dynamodb::seed_if_empty(&database)?;
+    Ok(Tables::Embedded(database))
+}
+
+/// Starts an embedded DynamoDB, and announces the rebuilds that end in it. Returns its URL.
+async fn dynamodb(
+    database: Database,
+    options: &Options,
+    eventbridge_url: &str,
+) -> Result<String, Error> {
+    let listener = DYNAMODB.listen(options.aws_host, options.dynamodb_port).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let environment = |name: &str| local_environment(name, &url, eventbridge_url, options);
     let config = AnnounceConfig::from_lookup(environment)?;
@@ -182,12 +236,6 @@ async fn embedded_dynamodb(options: &Options, eventbridge_url: &str) -> Result<S
     }
     tokio::spawn(dynoxide::server::serve_on(listener, database));
     Ok(url)
-}
-
-async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|error| {
-        format!("cannot listen on {address}: {error}; choose another with {option}").into()
-    })
 }
 
 /// Runs the passes of the two schedules: follow every second, sync every 15 seconds.

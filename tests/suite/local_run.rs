@@ -1,11 +1,14 @@
 //! The local run as a new user sees it: a separate process and its output.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use dynoxide::Database;
+use dynoxide::storage::Storage;
 use local::gateway;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -59,10 +62,14 @@ impl Local {
         Self::start_with(&[&["--dynamodb-port", "0"], options].concat()).await
     }
 
-    /// Starts it on a free port.
+    /// Starts it on free ports.
     pub async fn start_with(options: &[&str]) -> Self {
+        Self::launch(&[&["--port", "0", "--eventbridge-port", "0"], options].concat()).await
+    }
+
+    /// Starts it with these options only.
+    async fn launch(options: &[&str]) -> Self {
         let mut process = program()
-            .args(["--port", "0", "--eventbridge-port", "0"])
             .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -101,13 +108,21 @@ impl Local {
 
     /// Presses Ctrl-C, waits for a clean exit, and returns the log.
     async fn stop(self) -> Vec<Value> {
+        let (log, errors) = self.end().await;
+        assert_eq!(errors, "");
+        log
+    }
+
+    /// Presses Ctrl-C, waits for a clean exit, and returns the log and what went to stderr.
+    async fn end(self) -> (Vec<Value>, String) {
         let id = self.process.id().expect("it runs");
         let kill = format!("kill -INT {id}");
         assert!(Command::new("sh").args(["-c", &kill]).status().await.expect("a shell").success());
         let log = self.log.await.expect("the log");
         let Output { status, stderr, .. } = self.process.wait_with_output().await.expect("its end");
-        assert_eq!((status.code(), String::from_utf8_lossy(&stderr).as_ref()), (Some(0), ""));
-        log
+        let errors = String::from_utf8(stderr).expect("UTF-8");
+        assert_eq!(status.code(), Some(0), "{errors}");
+        (log, errors)
     }
 }
 
@@ -241,9 +256,32 @@ async fn a_port_in_use_is_a_one_line_error() {
         assert_eq!(error.lines().count(), 1, "{error}");
         let address = url.trim_start_matches("http://");
         assert!(error.starts_with(&format!("error: cannot listen on {address}: ")), "{error}");
-        assert!(error.contains(option), "{error}");
+        let advice = format!("; choose another port with {option}, or 0 for a free one\n");
+        assert!(error.ends_with(&advice), "{error}");
         assert_eq!(output.stdout, b"");
     }
+}
+
+/// A run takes a free port in place of a default that is in use, and says so.
+#[tokio::test]
+async fn a_second_run_starts_beside_the_first() {
+    let (first, second) = (Local::launch(&[]).await, Local::launch(&[]).await);
+    let urls = |local: &Local| {
+        let urls = local.greeting[..3].iter().map(|line| line.split_whitespace().nth(2));
+        urls.map(|url| url.expect("a URL").to_owned()).collect::<Vec<_>>()
+    };
+    let (first_urls, second_urls) = (urls(&first), urls(&second));
+    for (local, urls) in [(first, &first_urls), (second, &second_urls)] {
+        assert_eq!(send(&local.api, &Ask::rebuild("ws-available0001")).await.status, 202);
+        let (_, notes) = local.end().await;
+        let defaults = [("the API", 9000), ("DynamoDB", 8000), ("EventBridge", 8001)];
+        for ((server, port), url) in defaults.into_iter().zip(urls) {
+            let note = format!("port {port} is in use, so {server} listens on a free one");
+            let has_default = url.ends_with(&format!(":{port}"));
+            assert_eq!(notes.lines().any(|line| line == note), !has_default, "{url}: {notes}");
+        }
+    }
+    assert!(first_urls.iter().all(|url| !second_urls.contains(url)), "{second_urls:?}");
 }
 
 #[tokio::test]
@@ -280,10 +318,17 @@ async fn the_end_of_a_rebuild_is_printed_or_posted() {
     local.stop().await;
 }
 
+/// A folder of its own for a test.
+fn folder(name: &str) -> PathBuf {
+    let folder = format!("{}-{name}", std::process::id());
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
 #[tokio::test]
 async fn tables_in_a_file_survive_a_restart() {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(std::process::id().to_string());
-    std::fs::create_dir_all(&folder).expect("a folder");
+    let folder = folder("kept");
     let file = folder.join("tables.db");
     let options = ["--data", file.to_str().expect("UTF-8")];
     let ask = Ask::rebuild("ws-available0001").with("idempotency-key", "4711");
@@ -298,12 +343,122 @@ async fn tables_in_a_file_survive_a_restart() {
     std::fs::remove_dir_all(folder).expect("the tables");
 }
 
+/// The files in a folder, and what is in them.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = std::fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file"));
+    let files = files.map(|file| file.path()).filter(|path| path.is_file());
+    files.map(|path| (path.clone(), std::fs::read(path).expect("a file"))).collect()
+}
+
+/// Starts a run that fails at once. Returns the one line that it prints.
+async fn failure(options: &[&str]) -> String {
+    // The run never ends if it starts.
+    let output = program().args(options).output();
+    let output = tokio::time::timeout(Duration::from_mins(1), output).await;
+    let output = output.unwrap_or_else(|_| panic!("{options:?} started")).expect("a process");
+    let error = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &[][..]), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    error.trim_end().to_owned()
+}
+
+#[tokio::test]
+async fn an_address_of_another_machine_is_a_one_line_error() {
+    // An address for documentation: no machine has it.
+    let error =
+        failure(&["--port", "0", "--eventbridge-port", "0", "--aws-host", "192.0.2.1"]).await;
+    assert!(error.starts_with("error: cannot listen on 192.0.2.1:0: "), "{error}");
+    assert!(error.ends_with("; choose another address with --aws-host"), "{error}");
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_database_of_the_run_is_refused_and_untouched() {
+    let folder = folder("refused");
+    let path = |name: &str| folder.join(name).to_str().expect("UTF-8").to_owned();
+    let own = path("own");
+    Local::start(&["--data", &own]).await.stop().await;
+    let whole = std::fs::read(&own).expect("a database");
+    let write = |name: &str, content: &[u8]| std::fs::write(path(name), content).expect("written");
+    write("empty", b"");
+    write("byte", b"x");
+    write("text", &b"notes\n".repeat(1000));
+    write("header", &whole[..60]);
+    write("half", &whole[..whole.len() / 2]);
+    let attach =
+        format!("ATTACH '{}' AS other; CREATE TABLE other.notes (note TEXT)", path("sqlite"));
+    let memory = Storage::memory().expect("SQLite");
+    memory.conn().execute_batch(&attach).expect("a database of another program");
+    drop(memory);
+    drop(Database::new(&path("dynoxide")).expect("a database without our tables"));
+    std::fs::create_dir(path("folder")).expect("a folder");
+
+    let before = contents(&folder);
+    let foreign =
+        "is not a database of the local run; choose another file with --data, or delete it";
+    let damaged = "cannot be read as a database (";
+    for (name, problem) in [
+        ("empty", foreign),
+        ("byte", foreign),
+        ("text", damaged),
+        ("header", damaged),
+        ("half", damaged),
+        ("sqlite", foreign),
+        ("dynoxide", foreign),
+        ("folder", "is not a file; choose another file with --data"),
+        ("missing/tables", "cannot be opened: No such file or directory"),
+        ("text/tables", "cannot be opened: Not a directory"),
+    ] {
+        let error = failure(&["--data", &path(name)]).await;
+        assert!(error.starts_with(&format!("error: {} {problem}", path(name))), "{error}");
+        assert!(error.contains("with --data"), "{error}");
+        assert!(before == contents(&folder), "{name}: {:?}", contents(&folder).keys());
+    }
+    std::fs::remove_dir_all(folder).expect("the files");
+}
+
+#[tokio::test]
+async fn a_file_belongs_to_one_run_until_that_ends() {
+    let folder = folder("shared");
+    let file = folder.join("tables.db");
+    let file = file.to_str().expect("UTF-8");
+    let link = folder.join("link.db");
+    let link = link.to_str().expect("UTF-8");
+    std::os::unix::fs::symlink(file, link).expect("a link");
+
+    let local = Local::start(&["--data", file]).await;
+    for path in [file, link] {
+        let problem = "is in use by another run; end it, or choose another file with --data";
+        assert_eq!(failure(&["--data", path]).await, format!("error: {path} {problem}"));
+    }
+    assert_eq!(send(&local.api, &Ask::rebuild("ws-available0001")).await.status, 202);
+    local.kill().await;
+    Local::start(&["--data", link]).await.stop().await;
+    std::fs::remove_dir_all(folder).expect("the tables");
+}
+
+/// SQLite keeps the last writes of a killed run in a file of their own.
+#[tokio::test]
+async fn a_deleted_file_starts_anew() {
+    let folder = folder("deleted");
+    let file = folder.join("tables.db");
+    let options = ["--data", file.to_str().expect("UTF-8")];
+    let ask = Ask::rebuild("ws-available0001").with("idempotency-key", "4711");
+
+    let local = Local::start(&options).await;
+    assert_eq!(send(&local.api, &ask).await.status, 202);
+    local.kill().await;
+    std::fs::remove_file(&file).expect("removed");
+    let local = Local::start(&options).await;
+    let answer = send(&local.api, &ask).await;
+    assert_eq!((answer.status, answer.header("idempotency-replayed")), (202, None), "{answer:?}");
+    local.stop().await;
+    std::fs::remove_dir_all(folder).expect("the tables");
+}
+
 /// The run dies at 50 different points while it creates its file.
 #[tokio::test]
 async fn a_killed_first_start_leaves_a_usable_file() {
-    let folder =
-        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}k", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
+    let folder = folder("killed");
     let written = || -> u64 {
         let files = std::fs::read_dir(&folder).expect("the folder");
         // SQLite's journal may be gone by the time it is asked for its length.
