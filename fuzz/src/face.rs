@@ -64,6 +64,9 @@ fn send(system: &System, request: &Request<'_>, face: &Face) {
     for write in seen.iter().filter(|seen| seen.operation == "UpdateItem") {
         assert!(![Method::GET, Method::HEAD].contains(&request.method), "{request:?} {write:?}");
         assert!(request.body.len() <= 16 * 1024);
+        // An IAM policy sees the client's spelling.
+        assert_eq!(request.path, format!("/{}", request.resource()));
+        assert!(!request.path.contains("//") && !request.path.contains('%'), "{request:?}");
         if write.body["UpdateExpression"] == ACCEPT {
             check_acceptance(request, face, write);
         }

@@ -121,10 +121,9 @@ fn is_host(value: &HeaderValue) -> bool {
 /// The event of a request to a regional REST API behind a custom domain, without a base path.
 fn event(head: &Parts, body: &[u8], client: SocketAddr) -> Value {
     let path = head.uri.path();
-    let is_root = path == "/";
-    // A path of slashes only is not the root.
-    let proxy = path.strip_prefix('/').unwrap_or(path);
-    let proxy = proxy.strip_suffix('/').filter(|proxy| !proxy.is_empty()).unwrap_or(proxy);
+    // API Gateway routes `//x` and `/x/` like `/x`. Only the context keeps the client's spelling.
+    let proxy = path.trim_matches('/');
+    let is_root = proxy.is_empty();
     let text = std::str::from_utf8(body).ok();
     let text = text.filter(|_| !is_binary(&head.headers, header::CONTENT_TYPE));
     // A JSON text cannot hold other bytes.

@@ -56,17 +56,19 @@ impl<'a> Call<'a> {
         parameters.and_then(|parameters| parameters.first("proxy")).unwrap_or_default()
     }
 
-    /// The path as the client sees it, including the stage or base path, without a slash at its
+    /// The path as the client sees it, including the stage or base path. The root has no slash at its
     /// end.
     pub(super) fn client_path(&self) -> &'a str {
         let path = self.context.and_then(|context| context.path.as_deref());
-        path.unwrap_or_default().trim_end_matches('/')
+        let path = path.unwrap_or_default();
+        path.strip_suffix('/').unwrap_or(path)
     }
 
-    /// Whether the client's path ends, to the letter, with the path that this function sees.
+    /// Whether the client has spelt the path as the route has it. API Gateway also routes other
+    /// spellings here, which an IAM policy for the path might not match.
     pub(super) fn is_path_literal(&self) -> bool {
-        let path = self.context.and_then(|context| context.path.as_deref());
-        path.unwrap_or_default().ends_with(self.path())
+        let client_path = self.context.and_then(|context| context.path.as_deref());
+        is_literal(client_path.unwrap_or_default(), self.path())
     }
 
     /// The last value of a query parameter.
@@ -108,4 +110,20 @@ impl<'a> Call<'a> {
             request_id: context.request_id.clone(),
         }
     }
+}
+
+/// Whether the client's path is this one, to the letter, below a stage, a base path or nothing. The
+/// root may have its slash or not: API Gateway has one path for both.
+fn is_literal(client_path: &str, path: &str) -> bool {
+    let is_plain = |segment: &str| !matches!(segment, "" | "." | "..") && !segment.contains('%');
+    let above = if path.is_empty() {
+        Some(client_path.strip_suffix('/').unwrap_or(client_path))
+    } else {
+        let above = client_path.strip_suffix(path).and_then(|above| above.strip_suffix('/'));
+        above.filter(|_| path.split('/').all(is_plain))
+    };
+    above.is_some_and(|above| {
+        above.is_empty()
+            || above.strip_prefix('/').is_some_and(|above| above.split('/').all(is_plain))
+    })
 }

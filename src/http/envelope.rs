@@ -41,9 +41,7 @@ pub(super) async fn answer(call: &mut Call<'_>) -> Response<Body> {
 }
 
 async fn route(call: &mut Call<'_>) -> Answer {
-    // An IAM policy might see an encoded path in another spelling than this function.
-    let is_encoded = call.path().contains('%') || call.client_path().contains('%');
-    let resource = Resource::at(call.path()).filter(|_| !is_encoded);
+    let resource = Resource::at(call.path()).filter(|_| call.is_path_literal());
     let resource = resource
         .ok_or_else(|| Failure::refusal(Code::NotFound, "there is nothing at this path"))?;
     match (&resource, call.method().as_str()) {

@@ -35,6 +35,9 @@ impl Header {
     }
 }
 
+/// The pattern of the route that has all paths but the root.
+const ROUTE: &str = "/{proxy+}";
+
 /// The longest query that is looked at, in bytes of the URL that `lambda_http` builds from it, which
 /// can have 64 KiB. API Gateway allows 10 KiB, and decodes it.
 const MAX_QUERY: usize = 60 * 1024;
@@ -72,6 +75,8 @@ struct Fields {
     #[serde(default)]
     #[serde_as(as = "DefaultOnNull<HashMap<_, OneOrMany<_>>>")]
     multi_value_query_string_parameters: Query,
+    /// Starts with the base path of a custom domain, as `requestContext.path` does, but has no stage.
+    path: Option<String>,
     path_parameters: Option<PathParameters>,
     request_context: Context,
     body: Option<String>,
@@ -119,7 +124,8 @@ impl From<Event> for ApiGatewayProxyRequest {
         let Context { identity, path, request_id, .. } = event.request_context;
         request.request_context.identity.source_ip = identity.source_ip;
         request.request_context.identity.user_arn = identity.user_arn;
-        request.request_context.path = path;
+        // `sam local start-api` has the pattern of the route in place of the client's path.
+        request.request_context.path = path.filter(|path| path != ROUTE).or(event.path);
         request.request_context.request_id = request_id;
         // A body that is not in base64, although the event says so, is text.
         let is_base64 = |body: &str| BASE64.decode(body).is_ok();

@@ -49,6 +49,8 @@ async fn each_error_has_its_status_name_and_message() {
         (target("RebuildWorkspaces"), unknown, operation),
         (target(""), unknown, operation),
         (target("").without("x-amz-target"), unknown, operation),
+        (rebuild("{}").at("//"), unknown, operation),
+        (rebuild("{}").at("/rebuilds"), unknown, operation),
         (rebuild(&" ".repeat(16_385)), too_large, "the body is larger than 16 KiB"),
     ] {
         let answer = system.send(&ask).await;

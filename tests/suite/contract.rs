@@ -431,8 +431,18 @@ async fn unknown_paths_and_methods_are_refused() {
         "/workspaces/ws%2davailable0001/rebuilds",
         "/workspaces/ws-available0001%2Frebuilds",
         "/%64irectories/d-906700a1b2/workspaces",
+        "/workspaces/",
+        "/rebuilds/",
+        "//rebuilds",
+        "/workspaces/ws-available0001/",
+        "/workspaces//ws-available0001",
+        "//workspaces/ws-available0001",
+        "/workspaces/ws-available0001/rebuilds/",
+        "/workspaces/ws-available0001/protection/",
+        "/directories/d-906700a1b2/workspaces/",
+        "//",
     ] {
-        for method in ["GET", "POST"] {
+        for method in ["GET", "POST", "PUT", "DELETE"] {
             assert_eq!(system.send(&Ask::new(method, path)).await, nothing, "{method} {path}");
         }
     }
