@@ -87,6 +87,7 @@ fn check_acceptance(request: &Request<'_>, face: &Face, write: &Seen) {
     let key = rebuild["IdempotencyKey"]["S"].as_str().expect("a key");
     let body = match face {
         Face::Envelope => {
+            assert!(request.query.is_empty(), "{request:?}");
             check_key(key, request.header("idempotency-key"), "");
             let mut body = if request.body.is_empty() {
                 StrictBody::default()

@@ -146,7 +146,7 @@ fn with_values(mut query: Query) -> Query {
         values.iter().map(|value| 3 * (name.len() + value.len()) + 2).sum()
     };
     if query.iter().map(length_of).sum::<usize>() > MAX_QUERY {
-        // A parameter that no listing knows, so that each refuses it.
+        // A parameter that no request knows, so that each refuses it.
         query = HashMap::from([("too-long".to_owned(), vec![String::new()])]);
     }
     query

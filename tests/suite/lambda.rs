@@ -393,6 +393,10 @@ async fn a_query_that_no_url_can_have_is_refused() {
         let mut event = event("GET", "/workspaces", &[], b"");
         event["multiValueQueryStringParameters"] = query;
         assert_eq!(system.invoke(&event).await["statusCode"], 400);
+        // Also by a request that has no parameters.
+        event["pathParameters"]["proxy"] = json!("workspaces/ws-available0001");
+        event["requestContext"]["path"] = json!("/v1/workspaces/ws-available0001");
+        assert_eq!(system.invoke(&event).await["statusCode"], 400);
     }
     // The longest one that is looked at.
     let mut event = event("GET", "/workspaces", &[], b"");
