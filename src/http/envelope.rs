@@ -41,6 +41,7 @@ pub(super) async fn answer(call: &mut Call<'_>) -> Response<Body> {
 }
 
 async fn route(call: &mut Call<'_>) -> Answer {
+    call.check_age()?;
     let resource = Resource::at(call.path()).filter(|_| call.is_path_literal());
     let resource = resource
         .ok_or_else(|| Failure::refusal(Code::NotFound, "there is nothing at this path"))?;

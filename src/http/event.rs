@@ -38,6 +38,10 @@ impl Header {
 /// The pattern of the route that has all paths but the root.
 const ROUTE: &str = "/{proxy+}";
 
+/// The API id in events of the SAM CLI. Their `requestTimeEpoch` is not the time of the request: that of
+/// `sam local start-api` is when it started, that of `sam local generate-event` is in 2015.
+const SAM_API_ID: &str = "1234567890";
+
 /// The longest query that is looked at, in bytes of the URL that `lambda_http` builds from it, which
 /// can have 64 KiB. API Gateway allows 10 KiB, and decodes it.
 const MAX_QUERY: usize = 60 * 1024;
@@ -96,10 +100,13 @@ struct Context {
     /// A load balancer's event has none. It is no event of an API, and its caller is not known.
     #[serde(rename = "httpMethod")]
     _http_method: IgnoredAny,
+    api_id: Option<String>,
     #[serde(default)]
     identity: Identity,
     path: Option<String>,
     request_id: Option<String>,
+    /// In milliseconds.
+    request_time_epoch: Option<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -121,12 +128,16 @@ impl From<Event> for ApiGatewayProxyRequest {
         let proxy = event.path_parameters.and_then(|parameters| parameters.proxy);
         request.path_parameters =
             proxy.map(|path| ("proxy".to_owned(), path)).into_iter().collect();
-        let Context { identity, path, request_id, .. } = event.request_context;
+        let Context { api_id, identity, path, request_id, request_time_epoch, .. } =
+            event.request_context;
         request.request_context.identity.source_ip = identity.source_ip;
         request.request_context.identity.user_arn = identity.user_arn;
         // `sam local start-api` has the pattern of the route in place of the client's path.
         request.request_context.path = path.filter(|path| path != ROUTE).or(event.path);
         request.request_context.request_id = request_id;
+        // 0, which is the default, stands for none.
+        let time = request_time_epoch.filter(|_| api_id.as_deref() != Some(SAM_API_ID));
+        request.request_context.request_time_epoch = time.unwrap_or_default();
         // A body that is not in base64, although the event says so, is text.
         let is_base64 = |body: &str| BASE64.decode(body).is_ok();
         request.is_base64_encoded =

@@ -3,6 +3,7 @@
 use aws_smithy_types::base64;
 use rebuild_workspaces::http::Event;
 use serde_json::{Value, json};
+use time::{Duration, OffsetDateTime};
 
 use crate::system::System;
 
@@ -255,6 +256,57 @@ async fn a_path_that_is_encoded_in_either_field_is_not_found() {
         let mut event = event("GET", path, &[], b"");
         event["requestContext"]["path"] = json!(format!("/v1{client_path}"));
         assert_eq!(system.invoke(&event).await["statusCode"], 404, "{path}, {client_path}");
+    }
+}
+
+/// Milliseconds since 1970, as API Gateway gives them, this many seconds from now.
+fn epoch(seconds: i64) -> Value {
+    let time = OffsetDateTime::now_utc() + Duration::seconds(seconds);
+    json!(i64::try_from(time.unix_timestamp_nanos() / 1_000_000).expect("a time of this age"))
+}
+
+#[tokio::test]
+async fn a_request_that_was_held_up_changes_nothing() {
+    let system = System::start().await;
+    let message = "the request was held up for more than 15 s after it reached the API; nothing was \
+        changed; try again (an event made by hand must not have a requestTimeEpoch)";
+    for mut event in each_request() {
+        for time in [epoch(-16), epoch(-3600), json!(1_428_582_896_000_i64), json!(1)] {
+            event["requestContext"]["requestTimeEpoch"] = time.clone();
+            let response = system.invoke(&event).await;
+            let (text, headers) = (text_of(&response), &response["multiValueHeaders"]);
+            assert_eq!(response["statusCode"], 503, "{time}: {response}");
+            assert!(text.contains(message), "{text}");
+            if headers["content-type"] == json!(["application/json"]) {
+                assert!(text.contains("SERVICE_UNAVAILABLE"), "{text}");
+                assert_eq!(headers["retry-after"], json!(["5"]));
+            } else {
+                assert!(text.contains("ServiceUnavailableException"), "{text}");
+            }
+        }
+    }
+    assert!(system.wire.seen().is_empty());
+}
+
+/// The clocks of API Gateway and Lambda may differ. An event made by hand may have no time, and those
+/// of the SAM CLI have another one than the request's.
+#[tokio::test]
+async fn a_recent_request_a_future_one_and_one_without_a_time_are_answered() {
+    let system = System::start().await;
+    for time in [None, Some(Value::Null), Some(epoch(0)), Some(epoch(-10)), Some(epoch(600))] {
+        for mut event in each_request() {
+            if let Some(time) = &time {
+                event["requestContext"]["requestTimeEpoch"] = time.clone();
+            }
+            let response = system.invoke(&event).await;
+            assert!(response["statusCode"].as_u64() < Some(500), "{time:?}: {response}");
+        }
+    }
+    for mut event in each_request() {
+        event["requestContext"]["apiId"] = json!("1234567890");
+        event["requestContext"]["requestTimeEpoch"] = json!(1_428_582_896_000_i64);
+        let response = system.invoke(&event).await;
+        assert!(response["statusCode"].as_u64() < Some(500), "{response}");
     }
 }
 
