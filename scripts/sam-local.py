@@ -2,12 +2,14 @@
 """Runs the built functions under `sam local`, against the local run's DynamoDB and EventBridge.
 
 Runs `sam local invoke` with each event in events/ and compares the answer with the file beside it.
-Then runs `sam local start-api` and makes two curl calls: a rebuild, and its `location`.
+Then runs `sam local start-api` and calls it with curl: a rebuild and its `location`, and a rebuild in
+each protocol of AWS clients.
 
 Needs cargo, curl, a Docker engine, sam (requirements.txt), and a build for this machine:
     sam build --parameter-overrides Architecture=x86_64
 """
 
+import base64
 import ipaddress
 import json
 import os
@@ -148,15 +150,31 @@ def call_api(options):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = str(probe.getsockname()[1])
     with started(r"Running on (http\S+)", "sam", "local", "start-api", "--port", port, *options) as at:
-        request = '{"RebuildWorkspaceRequests":[{"WorkspaceId":"ws-rebooting0001"}]}'
         url = at[1].rstrip("/")
-        status, headers, accepted = curl(f"{url}/", "--json", request)
-        if status != 202:
-            return f"POST /: {status} {accepted}"
+        path = "/workspaces/ws-rebooting0001/rebuilds"
+        status, headers, accepted = curl(url + path, "--request", "POST")
+        if status != 202 or headers["location"] != f"{path}/{accepted['data']['id']}":
+            return f"POST {path}: {status} {headers} {accepted}"
         status, _, rebuild = curl(url + headers["location"])
         if status != 200 or rebuild["data"]["id"] != accepted["data"]["id"]:
             return f"GET {headers['location']}: {status} {rebuild}"
+        for name in ("aws-json-accepted", "aws-cbor-accepted"):
+            if (status := resend(url, ROOT / f"events/{name}.json")) != "200":
+                return f"{name}: {status}"
     return None
+
+
+def resend(url, event):
+    """Sends the request of an event of an AWS client; returns the status of the answer."""
+    event = json.loads(event.read_text())
+    body = base64.b64decode(event["body"]) if event["isBase64Encoded"] else event["body"].encode()
+    wanted = ("accept", "content-type", "smithy-protocol", "x-amz-target")
+    headers = [f"{name}: {value}" for name, value in event["headers"].items() if name in wanted]
+    return subprocess.run(
+        ["curl", "--silent", "--show-error", "--output", os.devnull, "--write-out", "%{http_code}",
+         "--data-binary", "@-", *(f"-H{header}" for header in headers), url + event["path"]],
+        input=body, capture_output=True,
+    ).stdout.decode()
 
 
 def main():

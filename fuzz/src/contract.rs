@@ -171,7 +171,7 @@ fn envelope(answer: &Answer) -> Verdict {
         (404, "WORKSPACE_NOT_FOUND" | "REBUILD_NOT_FOUND")
         | (409, "INVALID_WORKSPACE_STATE" | "WORKSPACE_PROTECTED" | "REBUILD_NOT_CANCELLABLE")
         | (422, "IDEMPOTENCY_KEY_REUSED") => Verdict::Refused,
-        (503, "SERVICE_UNAVAILABLE") => Verdict::Unavailable,
+        (503, "SERVICE_UNAVAILABLE") => unavailable(&error.message),
         (500, "INTERNAL_ERROR") | (504, "OUTCOME_UNKNOWN") => Verdict::Fault,
         _ => panic!("{answer:?}"),
     }
@@ -202,9 +202,19 @@ fn aws(status: u16, body: Value, namespace: &str) -> Verdict {
         | (413, "RequestEntityTooLargeException") => Verdict::Invalid,
         // Also for a key that was used before with other parameters.
         (400, "InvalidParameterValuesException") => Verdict::Refused,
-        (400, "ThrottlingException") | (503, "ServiceUnavailableException") => Verdict::Unavailable,
+        (400, "ThrottlingException") => Verdict::Unavailable,
+        (503, "ServiceUnavailableException") => unavailable(&message),
         (500, "InternalFailure") => Verdict::Fault,
         _ => panic!("{status} {__type}"),
+    }
+}
+
+/// An event may have a time of long ago, and is then refused before anything is read.
+fn unavailable(message: &str) -> Verdict {
+    if message.starts_with("the request was held up") {
+        Verdict::Invalid
+    } else {
+        Verdict::Unavailable
     }
 }
 

@@ -64,6 +64,9 @@ fn send(system: &System, request: &Request<'_>, face: &Face) {
     for write in seen.iter().filter(|seen| seen.operation == "UpdateItem") {
         assert!(![Method::GET, Method::HEAD].contains(&request.method), "{request:?} {write:?}");
         assert!(request.body.len() <= 16 * 1024);
+        // An IAM policy sees the client's spelling.
+        assert_eq!(request.path, format!("/{}", request.resource()));
+        assert!(!request.path.contains("//") && !request.path.contains('%'), "{request:?}");
         if write.body["UpdateExpression"] == ACCEPT {
             check_acceptance(request, face, write);
         }
@@ -84,6 +87,7 @@ fn check_acceptance(request: &Request<'_>, face: &Face, write: &Seen) {
     let key = rebuild["IdempotencyKey"]["S"].as_str().expect("a key");
     let body = match face {
         Face::Envelope => {
+            assert!(request.query.is_empty(), "{request:?}");
             check_key(key, request.header("idempotency-key"), "");
             let mut body = if request.body.is_empty() {
                 StrictBody::default()

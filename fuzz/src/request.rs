@@ -99,8 +99,7 @@ impl<'a> Request<'a> {
     /// The path below the root, without slashes at its ends.
     #[must_use]
     pub fn resource(&self) -> &str {
-        let path = self.path.strip_prefix('/').unwrap_or(self.path);
-        path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path)
+        self.path.trim_matches('/')
     }
 
     /// The event that API Gateway makes of it.
@@ -118,7 +117,7 @@ impl<'a> Request<'a> {
         for (name, value) in &self.query {
             query.entry(name).or_default().push(value);
         }
-        let proxy = (self.path != "/").then(|| self.resource());
+        let proxy = Some(self.resource()).filter(|path| !path.is_empty());
         let text = std::str::from_utf8(self.body);
         let body = text.map_or_else(|_| STANDARD.encode(self.body), ToOwned::to_owned);
         let event = json!({

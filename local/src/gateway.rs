@@ -23,6 +23,7 @@ use lambda_http::{Context, LambdaEvent};
 use rebuild_workspaces::http;
 use rebuild_workspaces::service::Service;
 use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -63,6 +64,7 @@ async fn answer(
         let message = "Invalid request parameters: API Gateway could not take the request";
         gateway_error(status, "VALIDATION_ERROR", message)
     };
+    let received_at = OffsetDateTime::now_utc();
     let (head, body) = request.into_parts();
     if !has_host(&head) {
         return refused(StatusCode::BAD_REQUEST);
@@ -82,7 +84,7 @@ async fn answer(
     if let Some(protocol) = snapshots::asked_in(&head) {
         return snapshots::answer(&service, protocol, &body).await;
     }
-    let response = invoke(service, event(&head, &body, client).to_string()).await;
+    let response = invoke(service, event(&head, &body, client, received_at).to_string()).await;
     to_http(&response, is_binary(&head.headers, header::ACCEPT))
 }
 
@@ -119,12 +121,11 @@ fn is_host(value: &HeaderValue) -> bool {
 }
 
 /// The event of a request to a regional REST API behind a custom domain, without a base path.
-fn event(head: &Parts, body: &[u8], client: SocketAddr) -> Value {
+fn event(head: &Parts, body: &[u8], client: SocketAddr, received_at: OffsetDateTime) -> Value {
     let path = head.uri.path();
-    let is_root = path == "/";
-    // A path of slashes only is not the root.
-    let proxy = path.strip_prefix('/').unwrap_or(path);
-    let proxy = proxy.strip_suffix('/').filter(|proxy| !proxy.is_empty()).unwrap_or(proxy);
+    // API Gateway routes `//x` and `/x/` like `/x`. Only the context keeps the client's spelling.
+    let proxy = path.trim_matches('/');
+    let is_root = proxy.is_empty();
     let text = std::str::from_utf8(body).ok();
     let text = text.filter(|_| !is_binary(&head.headers, header::CONTENT_TYPE));
     // A JSON text cannot hold other bytes.
@@ -158,6 +159,7 @@ fn event(head: &Parts, body: &[u8], client: SocketAddr) -> Value {
             "path": path,
             "httpMethod": head.method.as_str(),
             "requestId": uuid::Uuid::now_v7().to_string(),
+            "requestTimeEpoch": i64::try_from(received_at.unix_timestamp_nanos() / 1_000_000).ok(),
             "identity": {
                 "sourceIp": client.ip(),
                 "userArn": "arn:aws:iam::000000000000:user/local",

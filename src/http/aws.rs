@@ -46,6 +46,7 @@ impl Protocol {
     }
 
     fn decode(self, call: &Call<'_>) -> Result<Input, Exception> {
+        call.check_age().map_err(Exception::unavailable)?;
         match self {
             Self::Json => json::decode(call),
             Self::Cbor => cbor::decode(call),

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use self::data::{AcceptedData, RebuildsData, WorkspaceData, WorkspacesData};
 use self::decode::Paging;
-use self::resource::Resource;
+use self::resource::{Operation, Resource};
 use super::body::json::MEDIA_TYPE;
 use super::call::Call;
 use super::failure::{Code, Failure};
@@ -41,33 +41,31 @@ pub(super) async fn answer(call: &mut Call<'_>) -> Response<Body> {
 }
 
 async fn route(call: &mut Call<'_>) -> Answer {
-    // An IAM policy might see an encoded path in another spelling than this function.
-    let is_encoded = call.path().contains('%') || call.client_path().contains('%');
-    let resource = Resource::at(call.path()).filter(|_| !is_encoded);
+    call.check_age()?;
+    let resource = Resource::at(call.path()).filter(|_| call.is_path_literal());
     let resource = resource
         .ok_or_else(|| Failure::refusal(Code::NotFound, "there is nothing at this path"))?;
-    match (&resource, call.method().as_str()) {
-        (Resource::Root, "POST") => {
+    let operation = resource.operation(call.method())?;
+    decode::check_query(call, operation.parameters())?;
+    match operation {
+        Operation::RebuildInBody => {
             let (target, request) = decode::rebuild_by_body(call)?;
             let rebuilds =
                 format!("{}/workspaces/{}/rebuilds", call.client_path(), target.workspace_id);
             rebuild(call, &target, request, &rebuilds).await
         }
-        (Resource::Rebuilds(named), "POST") => {
+        Operation::Rebuild(named) => {
             let (target, request) = (named.target()?, decode::rebuild_by_path(call)?);
             rebuild(call, &target, request, call.client_path()).await
         }
-        (Resource::Rebuilds(named), "GET") => list_rebuilds(call, &named.target()?).await,
-        (Resource::Rebuild(named, id), "GET") => describe_rebuild(call, &named.target()?, id).await,
-        (Resource::Rebuild(named, id), "DELETE") => {
-            cancel_rebuild(call, &named.target()?, id).await
-        }
-        (Resource::OpenRebuilds, "GET") => list_open_rebuilds(call).await,
-        (Resource::Workspaces(directory), "GET") => list_workspaces(call, *directory).await,
-        (Resource::Workspace(named), "GET") => describe_workspace(call, &named.target()?).await,
-        (Resource::Protection(named), "PUT") => protect(call, &named.target()?).await,
-        (Resource::Protection(named), "DELETE") => unprotect(call, &named.target()?).await,
-        _ => Err(resource.method_not_allowed()),
+        Operation::ListRebuilds(named) => list_rebuilds(call, &named.target()?).await,
+        Operation::DescribeRebuild(named, id) => describe_rebuild(call, &named.target()?, id).await,
+        Operation::CancelRebuild(named, id) => cancel_rebuild(call, &named.target()?, id).await,
+        Operation::ListOpenRebuilds => list_open_rebuilds(call).await,
+        Operation::ListWorkspaces(directory) => list_workspaces(call, directory).await,
+        Operation::DescribeWorkspace(named) => describe_workspace(call, &named.target()?).await,
+        Operation::Protect(named) => protect(call, &named.target()?).await,
+        Operation::Unprotect(named) => unprotect(call, &named.target()?).await,
     }
 }
 
@@ -155,7 +153,6 @@ async fn list_open_rebuilds(call: &mut Call<'_>) -> Answer {
 }
 
 async fn list_rebuilds(call: &mut Call<'_>, target: &Target) -> Answer {
-    decode::history(call)?;
     let Paging { limit, token } = decode::paging(call)?;
     call.log_line.decoded("ListRebuilds", Some(&target.workspace_id));
     let page = call.service.list_rebuilds(target, limit, token).await?;

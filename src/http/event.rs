@@ -35,6 +35,13 @@ impl Header {
     }
 }
 
+/// The pattern of the route that has all paths but the root.
+const ROUTE: &str = "/{proxy+}";
+
+/// The API id in events of the SAM CLI. Their `requestTimeEpoch` is not the time of the request: that of
+/// `sam local start-api` is when it started, that of `sam local generate-event` is in 2015.
+const SAM_API_ID: &str = "1234567890";
+
 /// The longest query that is looked at, in bytes of the URL that `lambda_http` builds from it, which
 /// can have 64 KiB. API Gateway allows 10 KiB, and decodes it.
 const MAX_QUERY: usize = 60 * 1024;
@@ -72,6 +79,8 @@ struct Fields {
     #[serde(default)]
     #[serde_as(as = "DefaultOnNull<HashMap<_, OneOrMany<_>>>")]
     multi_value_query_string_parameters: Query,
+    /// Starts with the base path of a custom domain, as `requestContext.path` does, but has no stage.
+    path: Option<String>,
     path_parameters: Option<PathParameters>,
     request_context: Context,
     body: Option<String>,
@@ -91,10 +100,13 @@ struct Context {
     /// A load balancer's event has none. It is no event of an API, and its caller is not known.
     #[serde(rename = "httpMethod")]
     _http_method: IgnoredAny,
+    api_id: Option<String>,
     #[serde(default)]
     identity: Identity,
     path: Option<String>,
     request_id: Option<String>,
+    /// In milliseconds.
+    request_time_epoch: Option<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -116,11 +128,16 @@ impl From<Event> for ApiGatewayProxyRequest {
         let proxy = event.path_parameters.and_then(|parameters| parameters.proxy);
         request.path_parameters =
             proxy.map(|path| ("proxy".to_owned(), path)).into_iter().collect();
-        let Context { identity, path, request_id, .. } = event.request_context;
+        let Context { api_id, identity, path, request_id, request_time_epoch, .. } =
+            event.request_context;
         request.request_context.identity.source_ip = identity.source_ip;
         request.request_context.identity.user_arn = identity.user_arn;
-        request.request_context.path = path;
+        // `sam local start-api` has the pattern of the route in place of the client's path.
+        request.request_context.path = path.filter(|path| path != ROUTE).or(event.path);
         request.request_context.request_id = request_id;
+        // 0, which is the default, stands for none.
+        let time = request_time_epoch.filter(|_| api_id.as_deref() != Some(SAM_API_ID));
+        request.request_context.request_time_epoch = time.unwrap_or_default();
         // A body that is not in base64, although the event says so, is text.
         let is_base64 = |body: &str| BASE64.decode(body).is_ok();
         request.is_base64_encoded =
@@ -140,7 +157,7 @@ fn with_values(mut query: Query) -> Query {
         values.iter().map(|value| 3 * (name.len() + value.len()) + 2).sum()
     };
     if query.iter().map(length_of).sum::<usize>() > MAX_QUERY {
-        // A parameter that no listing knows, so that each refuses it.
+        // A parameter that no request knows, so that each refuses it.
         query = HashMap::from([("too-long".to_owned(), vec![String::new()])]);
     }
     query

@@ -73,7 +73,7 @@ impl Failure {
     }
 
     /// The same request may succeed in a few seconds.
-    fn with_retry_after(self) -> Self {
+    pub(super) fn with_retry_after(self) -> Self {
         Self { header: Some(("retry-after", RETRY_SECONDS.to_owned())), ..self }
     }
 }

@@ -103,9 +103,10 @@ ONE = {"WorkspaceIds": ["ws-available0001"]}
 IN_DIRECTORY = {"DirectoryId": "d-906700a1b2"}
 IN_BUNDLE = {"BundleId": "wsb-0a1b2c3d4"}
 TOGETHER = (
-    "give WorkspaceIds, or DirectoryId with or without UserName, or BundleId, or WorkspaceName, "
-    "or none of them"
+    "An invalid number of parameters provided with DescribeWorkspaces. Only one of the following "
+    "are allowed to be specified: BundleId, DirectoryId, WorkSpaceIds, Filters."
 )
+NO_DIRECTORY = "The DirectoryId parameter is required when UserName is used."
 NOT_A_TOKEN = "NextToken is not one of this listing's"
 TARGETS = "the operation is not known here; known are RebuildWorkspaces and DescribeWorkspaces"
 BUSY = "the service is busy; nothing was changed; try again later"
@@ -194,7 +195,7 @@ ROWS = [
         ("ids and directory", {**ONE, **IN_DIRECTORY}, TOGETHER),
         ("ids and bundle", {**ONE, **IN_BUNDLE}, TOGETHER),
         ("directory and bundle", {**IN_DIRECTORY, **IN_BUNDLE}, TOGETHER),
-        ("user alone", {"UserName": "ana.silva"}, TOGETHER),
+        ("user alone", {"UserName": "ana.silva"}, NO_DIRECTORY),
         ("name and bundle", {"WorkspaceName": "mine", **IN_BUNDLE}, TOGETHER),
         ("invalid token", {"NextToken": "nonsense"}, NOT_A_TOKEN),
         ("another listing's token", {**IN_DIRECTORY, "NextToken": "ws-available0001"}, NOT_A_TOKEN),

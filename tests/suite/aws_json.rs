@@ -24,8 +24,9 @@ async fn each_error_has_its_status_name_and_message() {
     let object = "the body must be an object, with each field once";
     let null = "1 validation error detected: Value at 'rebuildWorkspaceRequests' \
         failed to satisfy constraint: Member must not be null";
-    let combination = "give WorkspaceIds, or DirectoryId with or without UserName, or BundleId, \
-        or WorkspaceName, or none of them";
+    let combination = "An invalid number of parameters provided with DescribeWorkspaces. Only one of the \
+        following are allowed to be specified: BundleId, DirectoryId, WorkSpaceIds, Filters.";
+    let directory = "The DirectoryId parameter is required when UserName is used.";
     let operation =
         "the operation is not known here; known are RebuildWorkspaces and DescribeWorkspaces";
     let twice = r#"{"RebuildWorkspaceRequests":[],"RebuildWorkspaceRequests":[]}"#;
@@ -43,12 +44,32 @@ async fn each_error_has_its_status_name_and_message() {
         (describe(r#"{"WorkspaceIds":"ws-1"}"#), serialization, "WorkspaceIds must be an array"),
         (rebuild("{}"), validation, null),
         (requests("null"), validation, null),
-        (describe(r#"{"UserName":"bo.lindqvist"}"#), values, combination),
+        (describe(r#"{"UserName":"x"}"#), values, directory),
+        (describe(r#"{"UserName":"x","BundleId":"wsb-0a1b2c3d4"}"#), values, directory),
+        (describe(r#"{"UserName":"x","WorkspaceName":"x1"}"#), values, directory),
+        (describe(r#"{"UserName":"x","WorkspaceIds":["ws-available0001"]}"#), values, directory),
+        (
+            describe(r#"{"UserName":"x","BundleId":"wsb-0a1b2c3d4","WorkspaceName":"x1"}"#),
+            values,
+            combination,
+        ),
+        (
+            describe(r#"{"DirectoryId":"d-906700a1b2","UserName":"x","BundleId":"wsb-0a1b2c3d4"}"#),
+            values,
+            combination,
+        ),
+        (
+            describe(r#"{"DirectoryId":"d-906700a1b2","WorkspaceIds":["ws-available0001"]}"#),
+            values,
+            combination,
+        ),
         (describe(r#"{"WorkspaceName":"x1","BundleId":"wsb-0a1b2c3d4"}"#), values, combination),
         (target("WorkspacesService.TerminateWorkspaces"), unknown, operation),
         (target("RebuildWorkspaces"), unknown, operation),
         (target(""), unknown, operation),
         (target("").without("x-amz-target"), unknown, operation),
+        (rebuild("{}").at("//"), unknown, operation),
+        (rebuild("{}").at("/rebuilds"), unknown, operation),
         (rebuild(&" ".repeat(16_385)), too_large, "the body is larger than 16 KiB"),
     ] {
         let answer = system.send(&ask).await;

@@ -435,8 +435,18 @@ async fn unknown_paths_and_methods_are_refused() {
         "/workspaces/ws%2davailable0001/rebuilds",
         "/workspaces/ws-available0001%2Frebuilds",
         "/%64irectories/d-906700a1b2/workspaces",
+        "/workspaces/",
+        "/rebuilds/",
+        "//rebuilds",
+        "/workspaces/ws-available0001/",
+        "/workspaces//ws-available0001",
+        "//workspaces/ws-available0001",
+        "/workspaces/ws-available0001/rebuilds/",
+        "/workspaces/ws-available0001/protection/",
+        "/directories/d-906700a1b2/workspaces/",
+        "//",
     ] {
-        for method in ["GET", "POST"] {
+        for method in ["GET", "POST", "PUT", "DELETE"] {
             assert_eq!(system.send(&Ask::new(method, path)).await, nothing, "{method} {path}");
         }
     }
@@ -737,6 +747,83 @@ async fn an_invalid_query_is_refused() {
     ] {
         let expected = Answer::failure(400, "VALIDATION_ERROR", pattern);
         assert_eq!(system.send(&Ask::get(path)).await, expected, "{path}");
+    }
+}
+
+/// A parameter in the query instead of the body must not wipe anything.
+#[tokio::test]
+async fn an_unknown_query_parameter_is_refused_by_every_request() {
+    let system = System::start().await;
+    let id = "ws-available0001";
+    let before = system.item(id).await;
+    let workspace = format!("/workspaces/{id}");
+    let rebuild = format!("{workspace}/rebuilds/{}", rebuild_id(1));
+    let (none, page) = ("this request takes none", "known are limit, next_token");
+    let of_workspaces = "known are directory_id, user_name, bundle_id, limit, next_token";
+    let asks = [
+        (Ask::rebuild(id), none),
+        (Ask::get("/rebuilds"), "known are status, limit, next_token"),
+        (Ask::get("/workspaces"), of_workspaces),
+        (Ask::get(&workspace), none),
+        (Ask::new("PUT", &format!("{workspace}/protection")), none),
+        (Ask::new("DELETE", &format!("{workspace}/protection")), none),
+        (Ask::new("POST", &format!("{workspace}/rebuilds")), none),
+        (Ask::get(&format!("{workspace}/rebuilds")), page),
+        (Ask::get(&rebuild), none),
+        (Ask::new("DELETE", &rebuild), none),
+    ];
+    let within = "/directories/d-906700a1b2";
+    let in_directory = asks.clone().into_iter().filter(|(ask, _)| ask.path().starts_with("/work"));
+    let in_directory = in_directory.map(|(ask, known)| {
+        let path = format!("{within}{}", ask.path());
+        let known =
+            if known == of_workspaces { "known are user_name, limit, next_token" } else { known };
+        (ask.at(&path), known)
+    });
+    for (ask, known) in asks.into_iter().chain(in_directory) {
+        for query in ["MaximumSnapshotAgeHours=1", "dry_run=true", "Reason=x", "Limit=5", "=", "x"]
+        {
+            let path = format!("{}?{query}", ask.path());
+            let message =
+                format!("Invalid request parameters: the query has an unknown parameter; {known}");
+            let refused = Answer::failure(400, "VALIDATION_ERROR", &message);
+            assert_eq!(system.send(&ask.clone().at(&path)).await, refused, "{ask:?} {path}");
+        }
+    }
+    // One that other requests know.
+    let known = Ask::new("POST", &format!("{workspace}/rebuilds?limit=5"));
+    assert_eq!(system.send(&known).await.status, 400);
+    assert!(system.wire.seen().is_empty());
+    assert_eq!(system.item(id).await, before);
+}
+
+/// The path is checked first, then the method, then the query, then everything else.
+#[tokio::test]
+async fn the_query_is_checked_after_path_and_method() {
+    let system = System::start().await;
+    let query =
+        "Invalid request parameters: the query has an unknown parameter; this request takes none";
+    let large = "x".repeat(16_385);
+    for (ask, (status, code, message)) in [
+        (Ask::get("/x?y=1"), (404, "NOT_FOUND", "there is nothing at this path")),
+        (
+            Ask::post(large.clone()).at("/workspaces/x?y=1"),
+            (405, "METHOD_NOT_ALLOWED", "only GET is allowed here"),
+        ),
+        (Ask::post(large).at("/?y=1"), (400, "VALIDATION_ERROR", query)),
+        (
+            Ask::post("x").at("/?y=1").without("content-type").with("content-type", "text/plain"),
+            (400, "VALIDATION_ERROR", query),
+        ),
+        (Ask::get("/workspaces/x?y=1"), (400, "VALIDATION_ERROR", query)),
+        (
+            Ask::rebuild("x").at("/?y=1").with("idempotency-key", ""),
+            (400, "VALIDATION_ERROR", query),
+        ),
+    ] {
+        let expected = Answer::failure(status, code, message);
+        let expected = if status == 405 { expected.with("allow", "GET") } else { expected };
+        assert_eq!(system.send(&ask).await, expected, "{ask:?}");
     }
 }
 

@@ -3,6 +3,7 @@
 use aws_smithy_types::base64;
 use rebuild_workspaces::http::Event;
 use serde_json::{Value, json};
+use time::{Duration, OffsetDateTime};
 
 use crate::system::System;
 
@@ -120,6 +121,132 @@ async fn a_base_path_is_not_part_of_the_route() {
     assert_eq!(system.invoke(&event).await["statusCode"], 200);
 }
 
+const CBOR: [(&str, &str); 2] =
+    [("smithy-protocol", "rpc-v2-cbor"), ("content-type", "application/cbor")];
+
+/// A valid request for each face and path that changes something, or names a WorkSpace.
+fn each_request() -> Vec<Value> {
+    let one = json!({ "RebuildWorkspaceRequests": [{ "WorkspaceId": "ws-available0001" }] });
+    let cbor = crate::aws_cbor::bytes(&ciborium::Value::serialized(&one).expect("CBOR"));
+    let workspace = "/workspaces/ws-available0001";
+    let [rebuilds, protection] = ["rebuilds", "protection"].map(|it| format!("{workspace}/{it}"));
+    let operation = "/service/WorkspacesService/operation/RebuildWorkspaces";
+    vec![
+        event("GET", "/rebuilds", &[], b""),
+        event("GET", workspace, &[], b""),
+        event("GET", &format!("/directories/d-906700a1b2{workspace}"), &[], b""),
+        event("PUT", &protection, &[], b""),
+        event("DELETE", &protection, &[], b""),
+        event("POST", &rebuilds, &[], b""),
+        event("POST", operation, &CBOR, &cbor),
+        rebuild("ws-available0001", ENVELOPE),
+        rebuild("ws-available0001", AWS_JSON),
+    ]
+}
+
+/// The text of a response, whatever its face.
+fn text_of(response: &Value) -> String {
+    let body = response["body"].as_str().expect("a text");
+    if response["isBase64Encoded"] == true {
+        let bytes = base64::decode(body).expect("base64");
+        return String::from_utf8_lossy(&bytes).into_owned();
+    }
+    body.to_owned()
+}
+
+fn is_refused_path(response: &Value) -> bool {
+    let text = text_of(response);
+    match response["statusCode"].as_u64() {
+        Some(404) => text.contains(r#""code":"NOT_FOUND""#),
+        Some(400) => text.contains("UnknownOperationException"),
+        _ => false,
+    }
+}
+
+/// An IAM policy sees the client's spelling. API Gateway drops the slash at its end in `proxy` only.
+#[tokio::test]
+async fn a_path_is_spelt_as_the_route_has_it_or_not_found() {
+    let system = System::start().await;
+    for root in ["", "/v1", "/desk/it"] {
+        for request in each_request() {
+            let path = request["path"].as_str().expect("a path").to_owned();
+            let mut spellings = vec![
+                format!("{root}{path}//"),
+                format!("{root}/{path}"),
+                format!("/{root}{path}"),
+                format!("{root}/.{path}"),
+                format!("{root}/x/..{path}"),
+                format!("{root}/%2e{path}"),
+            ];
+            if path == "/" {
+                spellings.extend([format!("{root}/%2f"), format!("//{root}")]);
+            } else {
+                spellings.extend([
+                    format!("{root}{path}/"),
+                    format!("{root}{}", path.replacen('s', "%73", 1)),
+                    format!("{root}{}", path.replacen('/', "//", 2)),
+                    format!("{root}{path}x"),
+                    root.to_owned(),
+                    format!("{root}/"),
+                ]);
+            }
+            for spelling in spellings {
+                let mut event = request.clone();
+                event["requestContext"]["path"] = json!(spelling);
+                let response = system.invoke(&event).await;
+                assert!(is_refused_path(&response), "{spelling} for {path}: {response}");
+            }
+        }
+    }
+    assert!(system.wire.seen().is_empty());
+    for root in ["", "/v1", "/desk/it"] {
+        for mut event in each_request() {
+            let path = event["path"].as_str().expect("a path").to_owned();
+            event["requestContext"]["path"] = json!(format!("{root}{path}"));
+            let response = system.invoke(&event).await;
+            assert!(!is_refused_path(&response), "{root} and {path}: {response}");
+        }
+    }
+}
+
+/// A local server may keep the slash in `proxy`.
+#[tokio::test]
+async fn a_slash_at_the_end_of_the_parameter_is_not_found() {
+    let system = System::start().await;
+    for method in ["GET", "POST", "DELETE"] {
+        let mut event = event(method, "/workspaces/ws-available0001/rebuilds/", &[], b"");
+        event["pathParameters"]["proxy"] = json!("workspaces/ws-available0001/rebuilds/");
+        let response = system.invoke(&event).await;
+        assert!(is_refused_path(&response), "{response}");
+    }
+}
+
+/// `sam local start-api` gives the pattern of the route in place of the client's path.
+#[tokio::test]
+async fn where_the_context_has_the_pattern_of_the_route_the_path_is_the_events() {
+    let system = System::start().await;
+    let by_sam = |mut event: Value| {
+        event["requestContext"]["path"] = event["resource"].clone();
+        event["requestContext"]["resourcePath"] = event["resource"].clone();
+        event
+    };
+    for request in each_request() {
+        let response = system.invoke(&by_sam(request.clone())).await;
+        assert!(!is_refused_path(&response), "{response}");
+        if request["resource"] == "/{proxy+}" {
+            let mut other = by_sam(request);
+            other["path"] = json!(format!("{}/", other["path"].as_str().expect("a path")));
+            let response = system.invoke(&other).await;
+            assert!(is_refused_path(&response), "{response}");
+        }
+    }
+    let path = "/workspaces/ws-stopped0001/rebuilds";
+    let response = system.invoke(&by_sam(event("POST", path, &[], b""))).await;
+    let body: Value = serde_json::from_str(&text_of(&response)).expect("JSON");
+    let location = format!("{path}/{}", body["data"]["id"].as_str().expect("an id"));
+    assert_eq!(response["multiValueHeaders"]["location"], json!([location]));
+}
+
 /// An IAM policy may see another spelling of it than the function.
 #[tokio::test]
 async fn a_path_that_is_encoded_in_either_field_is_not_found() {
@@ -129,6 +256,57 @@ async fn a_path_that_is_encoded_in_either_field_is_not_found() {
         let mut event = event("GET", path, &[], b"");
         event["requestContext"]["path"] = json!(format!("/v1{client_path}"));
         assert_eq!(system.invoke(&event).await["statusCode"], 404, "{path}, {client_path}");
+    }
+}
+
+/// Milliseconds since 1970, as API Gateway gives them, this many seconds from now.
+fn epoch(seconds: i64) -> Value {
+    let time = OffsetDateTime::now_utc() + Duration::seconds(seconds);
+    json!(i64::try_from(time.unix_timestamp_nanos() / 1_000_000).expect("a time of this age"))
+}
+
+#[tokio::test]
+async fn a_request_that_was_held_up_changes_nothing() {
+    let system = System::start().await;
+    let message = "the request was held up for more than 15 s after it reached the API; nothing was \
+        changed; try again (an event made by hand must not have a requestTimeEpoch)";
+    for mut event in each_request() {
+        for time in [epoch(-16), epoch(-3600), json!(1_428_582_896_000_i64), json!(1)] {
+            event["requestContext"]["requestTimeEpoch"] = time.clone();
+            let response = system.invoke(&event).await;
+            let (text, headers) = (text_of(&response), &response["multiValueHeaders"]);
+            assert_eq!(response["statusCode"], 503, "{time}: {response}");
+            assert!(text.contains(message), "{text}");
+            if headers["content-type"] == json!(["application/json"]) {
+                assert!(text.contains("SERVICE_UNAVAILABLE"), "{text}");
+                assert_eq!(headers["retry-after"], json!(["5"]));
+            } else {
+                assert!(text.contains("ServiceUnavailableException"), "{text}");
+            }
+        }
+    }
+    assert!(system.wire.seen().is_empty());
+}
+
+/// The clocks of API Gateway and Lambda may differ. An event made by hand may have no time, and those
+/// of the SAM CLI have another one than the request's.
+#[tokio::test]
+async fn a_recent_request_a_future_one_and_one_without_a_time_are_answered() {
+    let system = System::start().await;
+    for time in [None, Some(Value::Null), Some(epoch(0)), Some(epoch(-10)), Some(epoch(600))] {
+        for mut event in each_request() {
+            if let Some(time) = &time {
+                event["requestContext"]["requestTimeEpoch"] = time.clone();
+            }
+            let response = system.invoke(&event).await;
+            assert!(response["statusCode"].as_u64() < Some(500), "{time:?}: {response}");
+        }
+    }
+    for mut event in each_request() {
+        event["requestContext"]["apiId"] = json!("1234567890");
+        event["requestContext"]["requestTimeEpoch"] = json!(1_428_582_896_000_i64);
+        let response = system.invoke(&event).await;
+        assert!(response["statusCode"].as_u64() < Some(500), "{response}");
     }
 }
 
@@ -266,6 +444,10 @@ async fn a_query_that_no_url_can_have_is_refused() {
     ] {
         let mut event = event("GET", "/workspaces", &[], b"");
         event["multiValueQueryStringParameters"] = query;
+        assert_eq!(system.invoke(&event).await["statusCode"], 400);
+        // Also by a request that has no parameters.
+        event["pathParameters"]["proxy"] = json!("workspaces/ws-available0001");
+        event["requestContext"]["path"] = json!("/v1/workspaces/ws-available0001");
         assert_eq!(system.invoke(&event).await["statusCode"], 400);
     }
     // The longest one that is looked at.

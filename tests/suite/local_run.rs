@@ -553,7 +553,7 @@ async fn a_path_of_slashes_is_not_the_root() {
         assert_eq!(system.send(&ask).await.status, 404, "{path}");
     }
     assert_eq!(system.item("ws-available0001").await["State"], "AVAILABLE");
-    assert_eq!(system.send(&Ask::get("/workspaces/ws-available0001/")).await.status, 200);
+    assert_eq!(system.send(&Ask::get("/workspaces/ws-available0001/")).await.status, 404);
 }
 
 #[tokio::test]

@@ -89,8 +89,6 @@ static ANSWERS: LazyLock<HashMap<(&str, &str, &str), Documented>> = LazyLock::ne
 /// allowed.
 fn operation_of(method: &str, path: &str) -> Option<(&'static str, &'static str)> {
     let path = path.split('?').next().unwrap_or_default();
-    // A path of slashes only is not the root.
-    let path = path.strip_suffix('/').filter(|rest| !["", "/"].contains(rest)).unwrap_or(path);
     let fits = |pattern: &str| {
         let (wanted, given): (Vec<_>, Vec<_>) =
             (pattern.split('/').collect(), path.split('/').collect());

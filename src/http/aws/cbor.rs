@@ -27,8 +27,8 @@ pub(super) fn decode(call: &Call<'_>) -> Result<Input, Exception> {
     Ok(Input::decode::<Value>(operation, body)?)
 }
 
-/// The path is compared as a whole. The protocol would allow a prefix, but a policy that allows or
-/// denies one path must not be bypassed by another.
+/// The path is compared as a whole. The protocol would allow a prefix, which an IAM policy for the path
+/// would not match.
 fn operation(call: &Call<'_>) -> Result<Operation, Exception> {
     // The protocol demands it: a proxy on the way may have judged the request by these headers.
     if [Header::XAmzTarget, Header::XAmznTarget].iter().any(|header| call.header(*header).is_some())

@@ -45,6 +45,10 @@ impl Exception {
         Self::new("RequestEntityTooLargeException", StatusCode::PAYLOAD_TOO_LARGE, failure)
     }
 
+    pub(super) fn unavailable(failure: Failure) -> Self {
+        Self::new("ServiceUnavailableException", StatusCode::SERVICE_UNAVAILABLE, failure)
+    }
+
     pub(super) fn internal(failure: Failure) -> Self {
         Self::new("InternalFailure", StatusCode::INTERNAL_SERVER_ERROR, failure)
     }
@@ -58,14 +62,13 @@ impl From<InvalidBody> for Exception {
 
 impl From<Fault> for Exception {
     fn from(fault: Fault) -> Self {
-        let (name, status) = match fault {
-            Fault::Throttled(_) => ("ThrottlingException", StatusCode::BAD_REQUEST),
-            Fault::Unreachable(_) => {
-                ("ServiceUnavailableException", StatusCode::SERVICE_UNAVAILABLE)
+        match fault {
+            Fault::Throttled(_) => {
+                Self::new("ThrottlingException", StatusCode::BAD_REQUEST, fault.into())
             }
-            Fault::Internal(_) => return Self::internal(fault.into()),
-        };
-        Self::new(name, status, fault.into())
+            Fault::Unreachable(_) => Self::unavailable(fault.into()),
+            Fault::Internal(_) => Self::internal(fault.into()),
+        }
     }
 }
 

@@ -20,6 +20,11 @@ pub(super) enum Operation {
     DescribeWorkspaces,
 }
 
+// AWS's own words, as far as they are known. The service has no `Filters`.
+const ONE_OF: &str = "An invalid number of parameters provided with DescribeWorkspaces. Only one of the \
+    following are allowed to be specified: BundleId, DirectoryId, WorkSpaceIds, Filters.";
+const DIRECTORY_REQUIRED: &str = "The DirectoryId parameter is required when UserName is used.";
+
 /// The input of an operation, not checked yet.
 pub(super) enum Input {
     RebuildWorkspaces(RebuildWorkspacesInput),
@@ -152,19 +157,21 @@ impl DescribeWorkspacesInput {
 
         let (ids, directory_id) = (ids.ok().flatten(), directory_id.ok().flatten());
         let (user_name, bundle_id) = (user_name.ok().flatten(), bundle_id.ok().flatten());
-        let filter = match (ids, directory_id, user_name, bundle_id, name.ok().flatten()) {
-            (None, None, None, None, None) => Filter::All,
-            (Some(ids), None, None, None, None) => Filter::Ids(ids),
-            (None, Some(directory_id), user_name, None, None) => {
-                Filter::Directory { directory_id, user_name }
+        let lacks_directory = user_name.is_some() && directory_id.is_none();
+        let in_directory = |directory_id| Filter::Directory { directory_id, user_name };
+        let filters = [
+            ids.map(Filter::Ids),
+            directory_id.map(in_directory),
+            bundle_id.map(Filter::Bundle),
+            name.ok().flatten().map(Filter::Name),
+        ];
+        let mut filters = filters.into_iter().flatten();
+        let filter = match (filters.next(), filters.next()) {
+            (_, Some(_)) => return Err(Exception::combination(ONE_OF)),
+            (_, None) if lacks_directory => {
+                return Err(Exception::combination(DIRECTORY_REQUIRED));
             }
-            (None, None, None, Some(bundle_id), None) => Filter::Bundle(bundle_id),
-            (None, None, None, None, Some(name)) => Filter::Name(name),
-            _ => {
-                return Err(Exception::combination(
-                    "give WorkspaceIds, or DirectoryId with or without UserName, or BundleId, or WorkspaceName, or none of them",
-                ));
-            }
+            (filter, None) => filter.unwrap_or(Filter::All),
         };
         Ok((filter, limit, self.next_token))
     }

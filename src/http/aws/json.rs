@@ -23,7 +23,7 @@ pub(super) fn decode(call: &Call<'_>) -> Result<Input, Exception> {
 
 fn operation(call: &Call<'_>) -> Result<Operation, Exception> {
     let target = call.header(Header::XAmzTarget).and_then(Result::ok).unwrap_or_default();
-    let is_root = call.method() == Method::POST && call.path().is_empty();
+    let is_root = call.method() == Method::POST && call.path().is_empty() && call.is_path_literal();
     let name = target.strip_prefix("WorkspacesService.").filter(|_| is_root);
     name.and_then(|name| name.parse().ok()).ok_or_else(Exception::unknown_operation)
 }

@@ -24,6 +24,20 @@ pub(super) struct Paging<'a> {
     pub(super) token: Option<&'a str>,
 }
 
+/// Refuses other parameters than these. A misspelt filter must not list everything, and a parameter in
+/// the query instead of the body must not be left out of a rebuild.
+pub(super) fn check_query(call: &Call<'_>, names: &[&str]) -> Result<(), Failure> {
+    if call.query_names().all(|name| names.contains(&name)) {
+        return Ok(());
+    }
+    let known = if names.is_empty() {
+        "this request takes none".to_owned()
+    } else {
+        format!("known are {}", names.join(", "))
+    };
+    Err(Failure::invalid(format!("the query has an unknown parameter; {known}")))
+}
+
 /// The request of `POST /`, whose body names the WorkSpace. Unknown fields are refused: a misspelt
 /// destructive request must not go through.
 pub(super) fn rebuild_by_body(call: &Call<'_>) -> Result<(Target, RebuildRequest), Failure> {
@@ -101,11 +115,6 @@ pub(super) fn protection(call: &Call<'_>) -> Result<Option<Reason>, Failure> {
 
 /// The filter of `GET …/workspaces`; `directory` is the path's.
 pub(super) fn filter(call: &Call<'_>, directory: Option<&str>) -> Result<Filter, Failure> {
-    let names: &[_] = match directory {
-        None => &["directory_id", "user_name", "bundle_id", "limit", "next_token"],
-        Some(_) => &["user_name", "limit", "next_token"],
-    };
-    check_query(call, names)?;
     let directory = directory.or_else(|| call.query("directory_id")).map(directory_id);
     let user_name = call.query("user_name").map(|text| {
         UserName::try_from(text.to_owned()).map_err(|error| Failure::field("user_name", &error))
@@ -125,18 +134,12 @@ pub(super) fn filter(call: &Call<'_>, directory: Option<&str>) -> Result<Filter,
 
 /// The status of `GET /rebuilds`.
 pub(super) fn open_status(call: &Call<'_>) -> Result<Option<Status>, Failure> {
-    check_query(call, &["status", "limit", "next_token"])?;
     match call.query("status") {
         None => Ok(None),
         Some("REQUESTED") => Ok(Some(Status::Requested)),
         Some("STARTED") => Ok(Some(Status::Started)),
         Some(_) => Err(Failure::invalid("status must be REQUESTED or STARTED")),
     }
-}
-
-/// The page of `GET …/rebuilds` of a WorkSpace.
-pub(super) fn history(call: &Call<'_>) -> Result<(), Failure> {
-    check_query(call, &["limit", "next_token"])
 }
 
 pub(super) fn paging<'a>(call: &Call<'a>) -> Result<Paging<'a>, Failure> {
@@ -151,15 +154,6 @@ pub(super) fn paging<'a>(call: &Call<'a>) -> Result<Paging<'a>, Failure> {
         }
         _ => Err(Failure::invalid(format!("limit must be a number from 1 to {MAX_LIMIT}"))),
     }
-}
-
-/// A misspelt filter must not list everything.
-fn check_query(call: &Call<'_>, names: &[&str]) -> Result<(), Failure> {
-    if call.query_names().all(|name| names.contains(&name)) {
-        return Ok(());
-    }
-    let names = names.join(", ");
-    Err(Failure::invalid(format!("the query has an unknown parameter; known are {names}")))
 }
 
 fn optional_body(call: &Call<'_>) -> Result<Members<Json>, Failure> {

@@ -1,4 +1,6 @@
-//! What a path names.
+//! What a path names, and what a method asks of it.
+
+use lambda_http::http::Method;
 
 use crate::http::failure::{Code, Failure};
 use crate::ids::{DirectoryId, Target, WorkspaceId};
@@ -14,6 +16,21 @@ pub(super) enum Resource<'a> {
     Protection(Named<'a>),
     Rebuilds(Named<'a>),
     Rebuild(Named<'a>, &'a str),
+}
+
+/// What a request asks for.
+#[derive(Debug)]
+pub(super) enum Operation<'a> {
+    RebuildInBody,
+    ListOpenRebuilds,
+    ListWorkspaces(Within<'a>),
+    DescribeWorkspace(Named<'a>),
+    Protect(Named<'a>),
+    Unprotect(Named<'a>),
+    Rebuild(Named<'a>),
+    ListRebuilds(Named<'a>),
+    DescribeRebuild(Named<'a>, &'a str),
+    CancelRebuild(Named<'a>, &'a str),
 }
 
 /// The text of the directory's id, if the path names one.
@@ -58,13 +75,51 @@ impl<'a> Resource<'a> {
         }
     }
 
+    /// What this method asks of it.
+    pub(super) fn operation(self, method: &Method) -> Result<Operation<'a>, Failure> {
+        Ok(match (self, method.as_str()) {
+            (Self::Root, "POST") => Operation::RebuildInBody,
+            (Self::OpenRebuilds, "GET") => Operation::ListOpenRebuilds,
+            (Self::Workspaces(within), "GET") => Operation::ListWorkspaces(within),
+            (Self::Workspace(named), "GET") => Operation::DescribeWorkspace(named),
+            (Self::Protection(named), "PUT") => Operation::Protect(named),
+            (Self::Protection(named), "DELETE") => Operation::Unprotect(named),
+            (Self::Rebuilds(named), "POST") => Operation::Rebuild(named),
+            (Self::Rebuilds(named), "GET") => Operation::ListRebuilds(named),
+            (Self::Rebuild(named, id), "GET") => Operation::DescribeRebuild(named, id),
+            (Self::Rebuild(named, id), "DELETE") => Operation::CancelRebuild(named, id),
+            (resource, _) => return Err(resource.method_not_allowed()),
+        })
+    }
+
     /// The answer to any other method.
-    pub(super) fn method_not_allowed(&self) -> Failure {
+    fn method_not_allowed(&self) -> Failure {
         let methods = self.methods();
         let verb = if methods.len() == 1 { "is" } else { "are" };
         let message = format!("only {} {verb} allowed here", methods.join(" and "));
         let header = Some(("allow", methods.join(", ")));
         Failure { header, ..Failure::refusal(Code::MethodNotAllowed, message) }
+    }
+}
+
+impl Operation<'_> {
+    /// The parameters that its query may have.
+    pub(super) fn parameters(&self) -> &'static [&'static str] {
+        match self {
+            Self::ListOpenRebuilds => &["status", "limit", "next_token"],
+            Self::ListWorkspaces(None) => {
+                &["directory_id", "user_name", "bundle_id", "limit", "next_token"]
+            }
+            Self::ListWorkspaces(Some(_)) => &["user_name", "limit", "next_token"],
+            Self::ListRebuilds(_) => &["limit", "next_token"],
+            Self::RebuildInBody
+            | Self::DescribeWorkspace(_)
+            | Self::Protect(_)
+            | Self::Unprotect(_)
+            | Self::Rebuild(_)
+            | Self::DescribeRebuild(..)
+            | Self::CancelRebuild(..) => &[],
+        }
     }
 }
 

@@ -13,10 +13,7 @@ import subprocess
 import botocore
 
 HERE = pathlib.Path(__file__).parent
-MESSAGE = (
-    "give WorkspaceIds, or DirectoryId with or without UserName, or BundleId, or WorkspaceName, "
-    "or none of them"
-)
+MESSAGE = "The DirectoryId parameter is required when UserName is used."
 
 
 def output(*command, **environment):
