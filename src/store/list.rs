@@ -1,6 +1,8 @@
 //! Reads: one WorkSpace, its records, and pages of WorkSpaces.
 
 use std::collections::HashMap;
+use std::iter;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 
@@ -250,10 +252,11 @@ impl Store {
         Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
     }
 
-    /// The items of these keys, at most 100, read consistently.
+    /// The items of these keys, at most 100, read consistently. DynamoDB may answer some of them only,
+    /// or none, while it is busy.
     pub(super) async fn batch(&self, table: &str, mut keys: Vec<Item>) -> Result<Vec<Item>, Fault> {
         let mut items = vec![];
-        // DynamoDB answers at least one key of a batch, so this ends.
+        let mut pauses = pauses();
         while !keys.is_empty() {
             let wanted =
                 KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
@@ -264,9 +267,27 @@ impl Store {
             items.extend(found.unwrap_or_default());
             let rest = output.unprocessed_keys.and_then(|mut tables| tables.remove(table));
             keys = rest.map(|rest| rest.keys).unwrap_or_default();
+            if !keys.is_empty() {
+                let count = keys.len();
+                let busy = || Fault::Throttled(format!("{count} keys were not processed").into());
+                tokio::time::sleep(pauses.next().ok_or_else(busy)?).await;
+            }
         }
         Ok(items)
     }
+}
+
+/// The pauses before a batch asks again for what DynamoDB has not processed: each is twice as long as
+/// the one before, up to 400 ms, and all of them are 3 seconds at most.
+fn pauses() -> impl Iterator<Item = Duration> {
+    const FIRST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_millis(400);
+    const PATIENCE: Duration = Duration::from_secs(3);
+    let pauses = iter::successors(Some(FIRST), |pause| Some(LONGEST.min(*pause * 2)));
+    pauses.scan(Duration::ZERO, |total, pause| {
+        *total += pause;
+        (*total <= PATIENCE).then_some(pause)
+    })
 }
 
 /// What to look for in an index. A place in it is written as the `WorkspaceId` and, if the index has

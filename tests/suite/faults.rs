@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::system::{Answer, Ask, System};
 use crate::wire::Attempt::{
     self, Answered, Cut, Garbled, Held, LandedWithError, Lost, LostForGood, Through, Truncated,
-    Unanswered, UnknownType,
+    Unanswered, UnknownType, Unprocessed,
 };
 use crate::wire::SECRET;
 
@@ -461,6 +461,24 @@ async fn a_failed_read_is_never_an_unknown_outcome() {
         let (status, _, body) = failure.in_aws_json();
         assert_eq!((answer.status, answer.json()), (status, body), "{attempt:?}");
     }
+}
+
+/// DynamoDB answers, but reads none of the keys. It is asked again, less and less often.
+#[tokio::test]
+async fn a_listing_waits_for_unprocessed_keys_and_gives_up() {
+    let system = System::start().await;
+    let ask = Ask::aws("DescribeWorkspaces", format!(r#"{{"WorkspaceIds":["{ID}"]}}"#));
+    system.wire.script(&[Unprocessed, Unprocessed, Through]);
+    let page = system.send(&ask).await.json();
+    assert_eq!(page["Workspaces"].as_array().map(Vec::len), Some(1), "{page}");
+    assert_eq!(system.wire.operations(), ["BatchGetItem"; 3]);
+
+    system.wire.script(&[Unprocessed]);
+    let answer = tokio::time::timeout(Duration::from_secs(10), system.send(&ask)).await;
+    let (status, _, body) = Failure::Busy.in_aws_json();
+    let answer = answer.expect("an end");
+    assert_eq!((answer.status, answer.json()), (status, body));
+    assert_eq!(system.wire.operations(), ["BatchGetItem"; 10]);
 }
 
 /// Collects the log in memory.

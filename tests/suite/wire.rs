@@ -44,6 +44,8 @@ pub enum Attempt {
     Answered(u16, &'static str),
     /// A `BatchGetItem` lands; its answer has one item and lists the other keys as unprocessed.
     Partial,
+    /// A `BatchGetItem` doesn't land; the answer lists all of its keys as unprocessed.
+    Unprocessed,
     /// It lands; the wire replaces the answer with this status and error name.
     LandedWithError(u16, &'static str),
     /// It lands; the answer cannot be parsed.
@@ -252,6 +254,10 @@ impl Wire {
                     to_bytes(land.await.into_body(), usize::MAX).await.expect("a whole body");
                 let answer = serde_json::from_slice(&body).expect("JSON");
                 Ok(Response::new(Body::from(partial(&input, answer).to_string())))
+            }
+            Attempt::Unprocessed => {
+                let answer = json!({ "Responses": {}, "UnprocessedKeys": input["RequestItems"] });
+                Ok(Response::new(Body::from(answer.to_string())))
             }
             Attempt::Cut => Err(Lost),
             Attempt::Answered(status, name) => Ok(error(status, name)),
