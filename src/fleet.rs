@@ -56,6 +56,28 @@ pub trait Fleet {
     ) -> impl Future<Output = Result<(Vec<Listed>, Option<String>), Cause>> + Send;
 }
 
+/// The pages of a listing. In AWS's APIs an empty token ends a listing as an absent one does (Smithy,
+/// trait `paginated`).
+#[derive(Debug, Default)]
+pub struct Pages {
+    tokens: HashSet<String>,
+}
+
+impl Pages {
+    /// The token of the next page, if there is one, from that of a page.
+    ///
+    /// # Errors
+    /// An earlier page of this listing had the same token, so the listing would never end.
+    pub fn next(&mut self, token: Option<String>) -> Result<Option<String>, Cause> {
+        let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(None) };
+        if self.tokens.insert(token.clone()) {
+            Ok(Some(token))
+        } else {
+            Err("the fleet repeats a token: its listing does not end".into())
+        }
+    }
+}
+
 /// A WorkSpace in a listing of the fleet.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the names are the API model's")]

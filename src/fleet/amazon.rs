@@ -15,7 +15,7 @@ use aws_sdk_workspaces::types::RebuildRequest;
 use tokio::time::{Instant, sleep_until};
 
 use self::listed::listed;
-use super::{Fleet, HandOverError, Listed};
+use super::{Fleet, HandOverError, Listed, Pages};
 use crate::config::{Config, ReconcilerConfig};
 use crate::error::Cause;
 use crate::ids::WorkspaceId;
@@ -56,6 +56,7 @@ impl Amazon {
     /// The states of the WorkSpaces with these ids.
     async fn states(&self, ids: Vec<String>) -> Result<HashMap<WorkspaceId, State>, Cause> {
         let mut states = HashMap::new();
+        let mut pages = Pages::default();
         let mut token = None;
         // A WorkSpace is missing only if no page has it.
         loop {
@@ -65,7 +66,7 @@ impl Amazon {
             for workspace in page.workspaces.unwrap_or_default() {
                 states.extend(listed(workspace).map(|listed| (listed.workspace_id, listed.state)));
             }
-            token = page.next_token;
+            token = pages.next(page.next_token)?;
             if token.is_none() {
                 return Ok(states);
             }
@@ -130,11 +131,14 @@ impl Fleet for Amazon {
 
     async fn list(&self, token: Option<String>) -> Result<(Vec<Listed>, Option<String>), Cause> {
         self.listing.wait().await;
+        let mut pages = Pages::default();
+        let token = pages.next(token)?;
         let request = self.client.describe_workspaces().set_next_token(token);
         let page = request.send().await?;
+        let next = pages.next(page.next_token)?;
         let workspaces = page.workspaces.unwrap_or_default();
         let listed = workspaces.into_iter().filter_map(listed).collect();
-        Ok((listed, page.next_token))
+        Ok((listed, next))
     }
 }
 

@@ -7,7 +7,7 @@ use tracing::{error, info};
 
 use super::Reconciler;
 use crate::error::{Fault, Unconfirmed, chain};
-use crate::fleet::{Fleet, IDS_PER_CALL, Listed};
+use crate::fleet::{Fleet, IDS_PER_CALL, Listed, Pages};
 use crate::ids::WorkspaceId;
 use crate::state::State;
 use crate::workspace::Workspace;
@@ -49,6 +49,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
             .map(|workspace| (workspace.workspace_id.clone(), workspace))
             .collect();
         let mut listed = HashSet::new();
+        let mut pages = Pages::default();
         let mut token = None;
         loop {
             let (page, next) = self.fleet.list(token).await.map_err(Fault::Internal)?;
@@ -60,7 +61,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
                 }
                 listed.insert(workspace.workspace_id);
             }
-            token = next;
+            token = pages.next(next).map_err(Fault::Internal)?;
             pass.is_complete = token.is_none();
             if pass.is_complete || self.now().since(begin) >= SYNC_BUDGET {
                 break;

@@ -301,3 +301,22 @@ async fn a_workspace_is_gone_only_if_a_valid_answer_omits_it() {
     let (url, _) = answering(400, error.to_string()).await;
     assert!(amazon(&url).describe(&open, now).await.is_err());
 }
+
+/// The last page of a listing may have an empty token instead of none.
+#[tokio::test]
+async fn an_empty_token_ends_an_answer_and_a_repeated_one_fails_it() {
+    let ids = [id("ws-available0001")];
+    for (token, is_whole) in [("", true), ("a", false)] {
+        let listed = json!({ "WorkspaceId": "ws-available0001", "State": "STOPPED" });
+        let page = json!({ "Workspaces": [listed], "NextToken": token }).to_string();
+        let (url, calls) = answering(200, page).await;
+        let fleet = amazon(&url);
+        let found = tokio::time::timeout(Duration::from_secs(10), fleet.find(&ids)).await;
+        let found = found.expect("an end");
+        assert_eq!(found.is_ok(), is_whole, "{token}");
+        assert_eq!(calls.load(Ordering::Relaxed), if is_whole { 1 } else { 2 });
+        let (_, next) = fleet.list(None).await.expect("a page");
+        assert_eq!(next.is_none(), is_whole, "{token}");
+        assert_eq!(fleet.list(Some("a".to_owned())).await.is_ok(), is_whole, "{token}");
+    }
+}

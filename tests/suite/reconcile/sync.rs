@@ -2,7 +2,7 @@
 //! and leaves those with an open rebuild alone.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rebuild_workspaces::config::Limits;
 use rebuild_workspaces::error::{Cause, Fault};
@@ -27,6 +27,9 @@ struct Listing {
     unlisted: Vec<WorkspaceId>,
     /// A client requests rebuilds of these while sync lists the fleet.
     requested: Vec<WorkspaceId>,
+    /// The token that the last page has.
+    ends_with: Option<&'static str>,
+    calls: Mutex<usize>,
 }
 
 impl Fleet for Listing {
@@ -60,15 +63,28 @@ impl Fleet for Listing {
         for id in &self.requested {
             assert!(self.world.accept(id).await);
         }
-        let number = token.map_or(0, |token| token.parse().expect("a token of ours"));
+        {
+            let mut calls = self.calls.lock().expect("unpoisoned");
+            *calls += 1;
+            assert!(*calls < 10, "it lists for ever");
+        }
+        let number = token.map_or(0, |token| token.parse().unwrap_or_default());
         let page = self.pages[number].clone().ok_or("no answer")?;
-        Ok((page, (number + 1 < self.pages.len()).then(|| (number + 1).to_string())))
+        let next = (number + 1 < self.pages.len()).then(|| (number + 1).to_string());
+        Ok((page, next.or(self.ends_with.map(str::to_owned))))
     }
 }
 
 impl Listing {
     fn new(world: &Arc<World>, pages: Vec<Option<Vec<Listed>>>) -> Self {
-        Self { world: Arc::clone(world), pages, unlisted: vec![], requested: vec![] }
+        Self {
+            world: Arc::clone(world),
+            pages,
+            unlisted: vec![],
+            requested: vec![],
+            ends_with: None,
+            calls: Mutex::default(),
+        }
     }
 
     async fn sync(self) -> Result<Synced, Fault> {
@@ -156,6 +172,18 @@ async fn a_workspace_that_left_expires_unless_it_comes_back() {
     Listing::new(&world, vec![Some(all.into())]).sync().await.expect("a pass");
     let item = world.item(&left);
     assert_eq!((&item["State"]["S"], item.get("ExpiresAt")), (&"AVAILABLE".into(), None));
+}
+
+#[tokio::test]
+async fn an_empty_token_ends_a_listing_and_a_repeated_one_fails_it() {
+    let world = World::new();
+    let [first, second] = add(&world);
+    let pages = [&first, &second].map(|id| Some(vec![listed(id, State::Stopped)]));
+    for (token, is_listed) in [("", true), ("1", false), ("0", false)] {
+        let mut fleet = Listing::new(&world, pages.clone().into());
+        fleet.ends_with = Some(token);
+        assert_eq!(fleet.sync().await.is_ok(), is_listed, "{token}");
+    }
 }
 
 #[tokio::test]
