@@ -5,6 +5,7 @@ mod description;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
+pub(crate) use self::description::if_readable;
 pub use self::description::{
     DataReplicationSettings, Description, GlobalAccelerator, ModificationState, Properties,
     RelatedWorkspace, SnakeCase, StandbyProperties,

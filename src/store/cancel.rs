@@ -57,11 +57,12 @@ impl Store {
             .expression_attribute_names("#Rebuild", "Rebuild")
             .expression_attribute_names("#Status", "Status")
             .return_values(ReturnValue::AllNew);
+        let unknown = |error: CancelError| CancelError::OutcomeUnknown(error.into());
         let explain = async |written| match written {
-            Written::Made(item) => cancelled_rebuild(item.unwrap_or_default()),
+            // An internal error would say that nothing was changed.
+            Written::Made(item) => cancelled_rebuild(item.unwrap_or_default()).map_err(unknown),
             Written::Refused(item) => self.explain_refusal(target, rebuild_id, item).await,
         };
-        let unknown = |error: CancelError| CancelError::OutcomeUnknown(error.into());
         write_for_caller(request, explain, unknown).await
     }
 

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use time::OffsetDateTime;
 use tracing::error;
 
 use crate::error::{Fault, chain};
 use crate::ids::WorkspaceId;
-use crate::rebuild::{Keys, Rebuild, RebuildId};
+use crate::rebuild::{Keys, Rebuild, RebuildId, Remembered};
 use crate::state::State;
 use crate::timestamp::Timestamp;
-use crate::workspace::{Description, Latest, Protection, Workspace};
+use crate::workspace::{Description, Latest, Protection, Workspace, if_readable};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -26,30 +27,65 @@ pub(super) const BY_BUNDLE: &str = "Bundle";
 /// costs a write unit where a name is new or changes.
 pub(super) const BY_NAME: &str = "Name";
 
-/// An item of the table of WorkSpaces.
+/// An item of the table of WorkSpaces. Whatever writes into the table, one attribute of another type
+/// should not stop a WorkSpace: only its id and its rebuild have to be readable.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct WorkspaceItem {
     workspace_id: WorkspaceId,
+    #[serde(default = "unknown", deserialize_with = "state")]
     state: State,
     /// The accepting write copies `State` here. A write can copy within an item, but not into the
     /// map that it sets as `Rebuild`.
+    #[serde(default, deserialize_with = "if_readable")]
     previous_state: Option<State>,
     rebuild: Option<Rebuild>,
     /// Present while a rebuild is open; the key of the index [`OPEN_REBUILDS`].
     open_rebuild: Option<String>,
-    #[serde(default)]
-    keys: Keys,
+    #[serde(default, deserialize_with = "if_readable")]
+    keys: Option<Keys>,
+    #[serde(default, deserialize_with = "protection")]
     protection: Option<Protection>,
     /// Only samples for the simulated fleet have it.
+    #[serde(default, deserialize_with = "if_readable")]
     last_simulated_snapshot_at: Option<Timestamp>,
     /// When DynamoDB may delete the item, in epoch seconds: set once the WorkSpace left the fleet.
+    #[serde(default, deserialize_with = "if_readable")]
     expires_at: Option<i64>,
     #[serde(flatten)]
     description: Description,
 }
 
-pub(super) fn to_workspace(item: Item) -> Result<Workspace, Fault> {
+/// The state of an item without one.
+fn unknown() -> State {
+    State::Unknown
+}
+
+/// A state of another type allows no rebuild, like a text that is no state.
+fn state<'de, D: Deserializer<'de>>(value: D) -> Result<State, D::Error> {
+    Ok(if_readable(value)?.unwrap_or(State::Unknown))
+}
+
+/// The write conditions hold a WorkSpace for protected whatever its `Protection` is. One that cannot be
+/// read is shown as made in 1970, by nobody.
+fn protection<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Protection>, D::Error> {
+    let since = Timestamp::from(OffsetDateTime::UNIX_EPOCH);
+    let unknown = Protection { protected_by: None, protected_at: since, reason: None };
+    Ok(Some(if_readable(value)?.unwrap_or(unknown)))
+}
+
+/// Drops the idempotency keys that cannot be read, so that they don't take the others with them.
+fn drop_unreadable_keys(item: &mut Item) {
+    if let Some(AttributeValue::M(keys)) = item.get_mut("Keys") {
+        keys.retain(|_, key| {
+            let AttributeValue::M(key) = key else { return false };
+            from_item::<Remembered>(key.clone()).is_ok()
+        });
+    }
+}
+
+pub(super) fn to_workspace(mut item: Item) -> Result<Workspace, Fault> {
+    drop_unreadable_keys(&mut item);
     let item: WorkspaceItem = from_item(item)?;
     let previous_state = item.previous_state;
     let rebuild = item.rebuild.map(|rebuild| Rebuild { previous_state, ..rebuild });
@@ -63,7 +99,7 @@ pub(super) fn to_workspace(item: Item) -> Result<Workspace, Fault> {
         workspace_id: item.workspace_id,
         state: item.state,
         latest,
-        keys: item.keys,
+        keys: item.keys.unwrap_or_default(),
         protection: item.protection,
         has_left_fleet: item.expires_at.is_some(),
         last_simulated_snapshot_at: item.last_simulated_snapshot_at,

@@ -76,11 +76,14 @@ impl Store {
         let request = self
             .update_target(target, change, NEWEST_PROTECTION, values.into_iter())
             .return_values(ReturnValue::AllNew);
+        let unknown = |error: ProtectionError| ProtectionError::OutcomeUnknown(error.into());
         let explain = async |written| match written {
-            Written::Made(item) => Ok(to_workspace(item.unwrap_or_default())?),
+            // An internal error would say that nothing was changed.
+            Written::Made(item) => {
+                to_workspace(item.unwrap_or_default()).map_err(|fault| unknown(fault.into()))
+            }
             Written::Refused(item) => explain_refusal(target, item, &id),
         };
-        let unknown = |error: ProtectionError| ProtectionError::OutcomeUnknown(error.into());
         write_for_caller(request, explain, unknown).await
     }
 }

@@ -1,8 +1,10 @@
 //! What the fleet tells of a WorkSpace beside its id and its state (API model, shape `Workspace`).
 //! This service shows it and knows nothing of its meaning, so it is text where the model has an enum.
+//! It decides nothing, so a stored member of another type reads as absent instead of keeping the whole
+//! item from being read.
 
 use serde::ser::SerializeMap as _;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_with::skip_serializing_none;
 
 use crate::timestamp::EpochSeconds;
@@ -20,7 +22,10 @@ macro_rules! shapes {
         #[serde(rename_all = "PascalCase")]
         #[expect(missing_docs, reason = "the names are the API model's")]
         pub struct $name {
-            $(pub $member: Option<$type>,)*
+            $(
+                #[serde(default, deserialize_with = "if_readable")]
+                pub $member: Option<$type>,
+            )*
         }
 
         impl Serialize for SnakeCase<'_, $name> {
@@ -104,6 +109,15 @@ shapes! {
         data_replication: String,
         recovery_snapshot_time: EpochSeconds,
     }
+}
+
+/// `None` for a value of another type. Only for values that are in memory as a whole, as those of an
+/// item are: a stream would be left in the middle of the value.
+#[expect(clippy::unnecessary_wraps, reason = "serde expects a result")]
+pub(crate) fn if_readable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    value: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(T::deserialize(value).ok())
 }
 
 /// Values without names are written as they are.

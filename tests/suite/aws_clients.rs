@@ -125,17 +125,17 @@ async fn unreadable_items_are_left_out_of_every_listing() {
     // Ids before, between and after the readable ones; some are no ids of WorkSpaces.
     for id in ["ws-sixt0000x", "ws-sixty0000x", "ws-sixty0059x", "A", "ws-", "ws-sixty0030!", "zz"]
     {
-        for (name, broken) in [("State", json!(7)), ("Rebuild", json!({ "Id": "x" }))] {
+        for (suffix, broken) in [("number", json!(7)), ("map", json!({ "Id": "x" }))] {
             let mut item = described.clone();
-            item["WorkspaceId"] = json!(format!("{id}{}", name.to_lowercase()));
+            item["WorkspaceId"] = json!(format!("{id}{suffix}"));
             item["State"] = json!("AVAILABLE");
-            item[name] = broken;
+            item["Rebuild"] = broken;
             system.put("workspaces", item).await;
         }
     }
     let client = client(&system.api);
     let describe = || client.describe_workspaces();
-    let by_ids = Some(vec!["ws-sixty0000xstate".to_owned(), "ws-sixty0001".to_owned()]);
+    let by_ids = Some(vec!["ws-sixty0000xnumber".to_owned(), "ws-sixty0001".to_owned()]);
     let one = BTreeSet::from(["ws-sixty0001".to_owned()]);
     for limit in [1, 2, 7, 25] {
         for (request, expected) in [

@@ -24,4 +24,5 @@ mod smithy;
 mod system;
 mod template;
 mod trust;
+mod unreadable;
 mod wire;

@@ -135,6 +135,19 @@ async fn differences_are_written() {
     }
 }
 
+/// Something else wrote a number where the fleet has a text.
+#[tokio::test]
+async fn an_attribute_of_another_type_is_replaced() {
+    let world = World::new();
+    let [id] = add(&world);
+    world.edit(&id, |item| item["ComputerName"] = serde_json::json!({ "N": "7" }));
+    let mut page = vec![listed(&id, State::Available)];
+    page[0].description.computer_name = Some("pc".into());
+    let pass = Listing::new(&world, vec![Some(page)]).sync().await.expect("a pass");
+    assert_eq!((pass.changed, pass.failures), (1, 0));
+    assert_eq!(world.item(&id)["ComputerName"]["S"], "pc");
+}
+
 /// DynamoDB rejects an empty string as the key of an index.
 #[tokio::test]
 async fn a_failed_write_does_not_block_the_others() {
