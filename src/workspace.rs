@@ -31,6 +31,8 @@ pub struct Workspace {
     pub protection: Option<Protection>,
     /// The fleet no longer has it; its item will expire.
     pub has_left_fleet: bool,
+    /// The fleet's listings have left it out since then.
+    pub missing_since: Option<Timestamp>,
     /// The simulated fleet took its last snapshot of it then, if it takes no more.
     pub last_simulated_snapshot_at: Option<Timestamp>,
     /// The other fields of `DescribeWorkspaces`.

@@ -78,8 +78,21 @@ async fn follow(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error>
 }
 
 async fn sync(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error> {
-    let Synced { listed, changed, gone, failures, is_complete } = reconciler.sync().await?;
-    info!(schedule = "sync", listed, changed, gone, failures, complete = is_complete, "pass");
+    let Synced { listed, changed, gone, vanished, failures, is_complete } =
+        reconciler.sync().await?;
+    info!(
+        schedule = "sync",
+        listed,
+        changed,
+        gone,
+        vanished,
+        failures,
+        complete = is_complete,
+        "pass"
+    );
+    if vanished > 0 {
+        return Err(format!("{vanished} WorkSpaces vanished from the fleet's listing").into());
+    }
     fail_if_undone(is_complete, failures)
 }
 

@@ -49,6 +49,9 @@ struct WorkspaceItem {
     /// Only samples for the simulated fleet have it.
     #[serde(default, deserialize_with = "if_readable")]
     last_simulated_snapshot_at: Option<Timestamp>,
+    /// When a listing of the fleet first left the WorkSpace out.
+    #[serde(default, deserialize_with = "if_readable")]
+    missing_since: Option<Timestamp>,
     /// When DynamoDB may delete the item, in epoch seconds: set once the WorkSpace left the fleet.
     #[serde(default, deserialize_with = "if_readable")]
     expires_at: Option<i64>,
@@ -102,6 +105,7 @@ pub(super) fn to_workspace(mut item: Item) -> Result<Workspace, Fault> {
         keys: item.keys.unwrap_or_default(),
         protection: item.protection,
         has_left_fleet: item.expires_at.is_some(),
+        missing_since: item.missing_since,
         last_simulated_snapshot_at: item.last_simulated_snapshot_at,
         description: item.description,
     })

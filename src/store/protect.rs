@@ -17,11 +17,12 @@ use crate::timestamp::Timestamp;
 use crate::workspace::{Protection, Workspace};
 
 /// The changes of the protecting write. The first protection stays. `LastProtection` outlives it, to
-/// say who had protected the WorkSpace.
+/// say who had protected the WorkSpace. The item of a protected WorkSpace does not expire: the
+/// protection would be lost if the WorkSpace comes back.
 const PROTECT: &str = "SET LastProtection = if_not_exists(Protection, :protection), \
     Protection = if_not_exists(Protection, :protection), \
     ProtectionId = :protection_id \
-    REMOVE Unprotection";
+    REMOVE Unprotection, ExpiresAt";
 
 /// The changes of the write that ends a protection. The first one since then says who ended it.
 const UNPROTECT: &str = "SET Unprotection = if_not_exists(Unprotection, :unprotection), \

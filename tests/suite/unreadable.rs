@@ -43,6 +43,7 @@ async fn an_attribute_of_another_type_stops_nothing() {
         json!({ "Keys": "none" }),
         json!({ "Keys": { "a": 7, "b": { "Id": "x" } } }),
         json!({ "PreviousState": 7 }),
+        json!({ "MissingSince": 7 }),
         json!({ "ExpiresAt": "soon" }),
         json!({ "LastSimulatedSnapshotAt": 7 }),
     ] {

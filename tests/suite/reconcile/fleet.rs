@@ -130,11 +130,15 @@ async fn sync_copies_the_fleet_into_the_table() {
     let before = front.store.workspace(&id("ws-available0001")).await.expect("an answer");
     front.put("workspaces", json!({ "WorkspaceId": "ws-left00001", "State": "STOPPED" })).await;
     front.put("workspaces", json!({ "WorkspaceId": "ws-available0001", "State": "ERROR" })).await;
-    let (store, fleet) = (front.store.clone(), amazon(&back.api));
-    let (clock, timing) = (OffsetDateTime::now_utc, Timing::of_amazon());
-    let pass = Reconciler { store, fleet, clock, timing, limits: Limits::default() }.sync().await;
-    let pass = pass.expect("a pass");
-    assert_eq!((pass.listed, pass.changed, pass.gone, pass.is_complete), (20, 1, 1, true));
+    for (minutes, changed, gone) in [(0, 1, 0), (15, 0, 1)] {
+        let (store, fleet) = (front.store.clone(), amazon(&back.api));
+        let clock = || OffsetDateTime::now_utc() + time::Duration::minutes(minutes);
+        let timing = Timing::of_amazon();
+        let pass = Reconciler { store, fleet, clock, timing, limits: Limits::default() };
+        let pass = pass.sync().await.expect("a pass");
+        let expected = (20, changed, gone, true);
+        assert_eq!((pass.listed, pass.changed, pass.gone, pass.is_complete), expected);
+    }
     let now = front.store.workspace(&id("ws-available0001")).await.expect("an answer");
     assert_eq!(now, before);
     assert_eq!(front.item("ws-left00001").await["State"], "TERMINATED");

@@ -27,6 +27,10 @@ struct Listing {
     unlisted: Vec<WorkspaceId>,
     /// A client requests rebuilds of these while sync lists the fleet.
     requested: Vec<WorkspaceId>,
+    /// A client protects these while sync asks for one of them.
+    protected: Vec<WorkspaceId>,
+    /// It does not answer questions for these.
+    silent: Vec<WorkspaceId>,
     /// The token that the last page has.
     ends_with: Option<&'static str>,
     calls: Mutex<usize>,
@@ -44,6 +48,13 @@ impl Fleet for Listing {
     }
 
     async fn find(&self, ids: &[WorkspaceId]) -> Result<HashSet<WorkspaceId>, Cause> {
+        assert_eq!(ids.len(), 1, "each is asked for alone");
+        if self.silent.contains(&ids[0]) {
+            return Err("no answer".into());
+        }
+        for id in ids.iter().filter(|id| self.protected.contains(id)) {
+            self.world.protect(id, true).await;
+        }
         Ok(ids.iter().filter(|id| self.unlisted.contains(id)).cloned().collect())
     }
 
@@ -82,6 +93,8 @@ impl Listing {
             pages,
             unlisted: vec![],
             requested: vec![],
+            protected: vec![],
+            silent: vec![],
             ends_with: None,
             calls: Mutex::default(),
         }
@@ -164,12 +177,18 @@ async fn a_failed_write_does_not_block_the_others() {
     assert_eq!(world.item(&bad)["State"]["S"], "AVAILABLE");
 }
 
+/// A pass over a fleet that lists these, all AVAILABLE.
+async fn pass_over(world: &Arc<World>, listed_ids: &[&WorkspaceId]) -> Synced {
+    let page = listed_ids.iter().map(|id| listed(id, State::Available)).collect();
+    Listing::new(world, vec![Some(page)]).sync().await.expect("a pass")
+}
+
 #[tokio::test]
 async fn a_workspace_that_left_expires_unless_it_comes_back() {
     let world = World::new();
     let [there, left, unlisted] = add(&world);
     let page = vec![Some(vec![listed(&there, State::Available)])];
-    for gone in [1, 0] {
+    for gone in [0, 1, 0] {
         let mut fleet = Listing::new(&world, page.clone());
         fleet.unlisted = vec![unlisted.clone()];
         assert_eq!(fleet.sync().await.expect("a pass").gone, gone, "it leaves once");
@@ -181,10 +200,165 @@ async fn a_workspace_that_left_expires_unless_it_comes_back() {
     assert_eq!(item["ExpiresAt"]["N"], in_a_day.unix_timestamp().to_string());
     assert_eq!(world.item(&unlisted)["State"]["S"], "AVAILABLE");
 
-    let all = [&there, &left, &unlisted].map(|id| listed(id, State::Available));
-    Listing::new(&world, vec![Some(all.into())]).sync().await.expect("a pass");
-    let item = world.item(&left);
-    assert_eq!((&item["State"]["S"], item.get("ExpiresAt")), (&"AVAILABLE".into(), None));
+    pass_over(&world, &[&there, &left, &unlisted]).await;
+    for id in [&left, &unlisted] {
+        let item = world.item(id);
+        assert_eq!(item["State"]["S"], "AVAILABLE");
+        assert_eq!((item.get("ExpiresAt"), item.get("MissingSince")), (None, None), "{item}");
+    }
+}
+
+/// A listing may leave a WorkSpace out by mistake, and so may an answer about it.
+#[tokio::test]
+async fn only_two_listings_ten_minutes_apart_make_a_workspace_gone() {
+    let world = World::new();
+    let [there, missing] = add(&world);
+    let since = world.now();
+    // Each pass: how long after the one before, whether it lists the WorkSpace, and how long the
+    // WorkSpace has been missing afterwards.
+    for (minutes, is_listed, missing_for) in [
+        (0, false, Some(0)),
+        (5, false, Some(5)),
+        (4, false, Some(9)),
+        (1, true, None),
+        (15, false, Some(0)),
+        (9, false, Some(9)),
+    ] {
+        world.pass_time(Duration::minutes(minutes));
+        let all = [&there, &missing];
+        let pass = pass_over(&world, if is_listed { &all } else { &all[..1] }).await;
+        assert_eq!((pass.gone, pass.failures), (0, 0));
+        let item = world.item(&missing);
+        assert_eq!((&item["State"]["S"], item.get("ExpiresAt")), (&"AVAILABLE".into(), None));
+        let expected = missing_for
+            .map(|minutes| Timestamp::from(world.now() - Duration::minutes(minutes)).to_string());
+        assert_eq!(item["MissingSince"]["S"].as_str(), expected.as_deref(), "{since}");
+    }
+    world.pass_time(Duration::MINUTE);
+    assert_eq!(pass_over(&world, &[&there]).await.gone, 1);
+}
+
+#[tokio::test]
+async fn a_question_without_an_answer_does_not_block_the_others() {
+    let world = World::new();
+    let [there, silent, left] = add(&world);
+    pass_over(&world, &[&there]).await;
+    world.pass_time(Duration::minutes(15));
+    let mut fleet = Listing::new(&world, vec![Some(vec![listed(&there, State::Available)])]);
+    fleet.silent = vec![silent.clone()];
+    let pass = fleet.sync().await.expect("a pass");
+    assert_eq!((pass.gone, pass.failures), (1, 1));
+    assert_eq!(world.item(&silent)["State"]["S"], "AVAILABLE");
+    assert_eq!(world.item(&left)["State"]["S"], "TERMINATED");
+}
+
+/// Lambda ends a pass after 15 minutes; the next one asks.
+#[tokio::test]
+async fn nothing_is_asked_when_the_time_is_up() {
+    let world = World::new();
+    let [there, left] = add(&world);
+    pass_over(&world, &[&there]).await;
+    world.pass_time(Duration::minutes(15));
+    let fleet = Listing::new(&world, vec![Some(vec![listed(&there, State::Available)])]);
+    let store = world.process(0).0.store;
+    let clock = || {
+        world.pass_time(Duration::minutes(8));
+        world.now()
+    };
+    let pass = Reconciler { store, clock, fleet, timing: timing(), limits: Limits::default() };
+    let pass = pass.sync().await.expect("a pass");
+    assert_eq!(pass, Synced { listed: 1, is_complete: true, ..Synced::default() });
+    assert_eq!(world.item(&left)["State"]["S"], "AVAILABLE");
+}
+
+/// A listing that has a WorkSpace counts also where sync leaves its state alone.
+#[tokio::test]
+async fn a_workspace_is_not_missing_while_it_is_rebuilt_or_in_an_unknown_state() {
+    let world = World::new();
+    let [there, open, unknown] = add(&world);
+    pass_over(&world, &[&there]).await;
+    assert!(world.accept(&open).await);
+    let mut page = [&there, &open, &unknown].map(|id| listed(id, State::Available));
+    page[2].state = State::Unknown;
+    let before = [&open, &unknown].map(|id| world.item(id));
+    Listing::new(&world, vec![Some(page.into())]).sync().await.expect("a pass");
+    for (id, mut before) in [&open, &unknown].into_iter().zip(before) {
+        assert!(before.as_object_mut().expect("an item").remove("MissingSince").is_some());
+        assert_eq!(world.item(id), before);
+    }
+}
+
+/// Its item has the protection, which a new item would lack.
+#[tokio::test]
+async fn a_protected_workspace_never_expires() {
+    let world = World::new();
+    let [there, before, between, after] = add(&world);
+    world.protect(&before, true).await;
+    for _ in 0..2 {
+        let mut fleet = Listing::new(&world, vec![Some(vec![listed(&there, State::Available)])]);
+        fleet.protected = vec![between.clone()];
+        fleet.sync().await.expect("a pass");
+        world.pass_time(Duration::minutes(15));
+    }
+    assert!(world.item(&after).get("ExpiresAt").is_some());
+    world.protect(&after, true).await;
+    for _ in 0..200 {
+        assert_eq!(pass_over(&world, &[&there]).await.failures, 0);
+        world.pass_time(Duration::minutes(15));
+    }
+    for (id, state) in [(&before, "AVAILABLE"), (&between, "AVAILABLE"), (&after, "TERMINATED")] {
+        let item = world.item(id);
+        assert_eq!((&item["State"]["S"], item.get("ExpiresAt")), (&state.into(), None), "{item}");
+    }
+    pass_over(&world, &[&there, &before, &between, &after]).await;
+    for id in [&before, &between, &after] {
+        let item = world.item(id);
+        assert_eq!(item["State"]["S"], "AVAILABLE");
+        assert!(item["Protection"]["M"].is_object(), "{item}");
+        assert!(!world.accept(id).await, "it is still protected");
+    }
+}
+
+/// Eleven of 40 are too many to believe, ten are not, and neither are eleven of 220.
+#[tokio::test]
+async fn a_listing_that_shrinks_is_believed_after_a_day() {
+    for (count, vanishing, is_believed) in [(40, 11, false), (40, 10, true), (220, 11, true)] {
+        let world = World::new();
+        let ids: Vec<_> = (0..count).map(|_| world.add(Machine::new())).collect();
+        let rest: Vec<_> = ids[vanishing..].iter().collect();
+        let is_gone = |id: &WorkspaceId| world.item(id).get("ExpiresAt").is_some();
+        for minutes in [0, 15, 24 * 60 - 16] {
+            world.pass_time(Duration::minutes(minutes));
+            let pass = pass_over(&world, &rest).await;
+            let is_held_back = pass.vanished == vanishing;
+            assert_eq!(is_held_back, !is_believed, "{count}, {pass:?}");
+            assert!(is_held_back || pass.vanished == 0, "{pass:?}");
+        }
+        assert_eq!(
+            ids.iter().filter(|id| is_gone(id)).count(),
+            if is_believed { vanishing } else { 0 }
+        );
+        world.pass_time(Duration::MINUTE);
+        let pass = pass_over(&world, &rest).await;
+        assert_eq!((pass.vanished, pass.gone), (0, if is_believed { 0 } else { vanishing }));
+        assert!(ids.iter().take(vanishing).all(is_gone));
+    }
+}
+
+/// An empty listing changes nothing, however long it lasts. A fleet without WorkSpaces and a missing
+/// permission look the same.
+#[tokio::test]
+async fn an_empty_listing_of_a_large_fleet_fails() {
+    let world = World::new();
+    let ids: [_; 11] = add(&world);
+    for _ in 0..2 {
+        assert_eq!(pass_over(&world, &[]).await.vanished, 11);
+        world.pass_time(Duration::days(2));
+    }
+    for id in &ids {
+        let item = world.item(id);
+        assert_eq!((&item["State"]["S"], item.get("MissingSince")), (&"AVAILABLE".into(), None));
+    }
 }
 
 #[tokio::test]
@@ -269,8 +443,60 @@ async fn an_outdated_answer_changes_nothing() {
     for (id, read) in ids.into_iter().chain([&new]).zip(read) {
         let before = world.item(id);
         let state = State::Stopped;
-        let written = store.refresh(id, read.as_ref(), state, &Description::default(), None).await;
+        let written = store.refresh(id, read.as_ref(), state, &Description::default()).await;
         assert!(!written.expect("an answer"), "{before}");
+        if let Some(read) = &read {
+            let noted = store.note_missing(read, world.now().into()).await;
+            assert!(!noted.expect("an answer"), "{before}");
+        }
         assert_eq!(world.item(id), before);
     }
+}
+
+/// The same of a WorkSpace that was missing when it was read.
+#[tokio::test]
+async fn an_outdated_answer_takes_nobody_away() {
+    let world = World::new();
+    let [there, new_state, open, noted, listed, protected] = add(&world);
+    let ids = [&new_state, &open, &noted, &listed, &protected];
+    let since = Timestamp::from(world.now());
+    pass_over(&world, &[&there]).await;
+    let store = world.process(0).0.store;
+    let mut read = Vec::new();
+    for id in ids {
+        read.push(store.workspace(id).await.expect("an answer").expect("an item"));
+    }
+    world.pass_time(Duration::minutes(15));
+    let now = Timestamp::from(world.now());
+    world.edit(&new_state, |item| item["State"]["S"] = "ERROR".into());
+    assert!(world.accept(&open).await);
+    world.edit(&noted, |item| item["MissingSince"]["S"] = now.to_string().into());
+    assert!(store.note_listed(&listed, since).await.expect("an answer"));
+    world.protect(&protected, true).await;
+    for (id, read) in ids.into_iter().zip(&read) {
+        let before = world.item(id);
+        let noted = store.note_missing(read, now).await;
+        let gone = store.mark_gone(read, since, now).await;
+        let expected = (id == &listed, false);
+        assert_eq!((noted.expect("an answer"), gone.expect("an answer")), expected, "{before}");
+        assert!(id == &listed || world.item(id) == before, "{before}");
+    }
+    assert!(!store.note_listed(&noted, since).await.expect("an answer"));
+    assert_eq!(world.item(&noted)["MissingSince"]["S"], now.to_string());
+}
+
+/// Its item has expired since it was read. In an unknown state, nothing else tells.
+#[tokio::test]
+async fn an_expired_item_is_not_made_again() {
+    let world = World::new();
+    let [id] = add(&world);
+    world.edit(&id, |item| item["State"]["S"] = "FROZEN".into());
+    let store = world.process(0).0.store;
+    let read = store.workspace(&id).await.expect("an answer").expect("an item");
+    world.remove(&id);
+    let description = Description::default();
+    let written = store.refresh(&id, Some(&read), State::Stopped, &description).await;
+    let noted = store.note_missing(&read, world.now().into()).await;
+    assert_eq!((written.expect("an answer"), noted.expect("an answer")), (false, false));
+    assert!(world.item(&id).is_null());
 }
