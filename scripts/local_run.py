@@ -1,4 +1,4 @@
-"""The program of the local run, for what starts it from Python."""
+"""The program of the local run, for Python scripts that start it."""
 
 import functools
 import os

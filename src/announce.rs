@@ -80,7 +80,7 @@ impl Announcer {
     /// An announcer for the bus that `config` names.
     #[must_use]
     pub fn connect(config: &AnnounceConfig, http: SharedHttpClient) -> Self {
-        // What still fails, Lambda hands over again.
+        // Lambda hands over again any records that still fail.
         let timeouts = (Duration::from_secs(5), Duration::from_secs(12));
         let sdk = sdk_config(&config.aws, http, config.endpoint.as_ref(), soon(), timeouts);
         Self { client: Client::new(&sdk), event_bus: config.event_bus.clone() }

@@ -43,7 +43,7 @@ pub struct ReconcilerConfig {
 /// What the deployer allows the reconciler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many rebuilds may run at the same time. With 0 none is handed over, and those that run
+    /// How many rebuilds may run at the same time. With 0, none is handed over, and running ones
     /// are still followed.
     pub max_concurrent: usize,
     /// How long an accepted rebuild may wait to be handed over.

@@ -16,8 +16,8 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// A failure of the service that any operation can meet. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// DynamoDB throttled the request or reported a conflict with another one, or another
-    /// environment's clock is ahead of this one's.
+    /// DynamoDB throttled the request or reported a conflict with another one, or a later request
+    /// came first.
     #[error("the service is busy; nothing was changed; try again later")]
     Throttled(#[source] Cause),
     /// DynamoDB could not be reached.

@@ -46,7 +46,10 @@ pub trait Fleet {
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Timestamp>, Cause>> + Send;
 
-    /// Hands a rebuild over: one call, never repeated.
+    /// Waits until the fleet's rate allows one more call.
+    fn wait_for_place(&self) -> impl Future<Output = ()> + Send;
+
+    /// Hands a rebuild over, once there is a place for the call: one call, at once, never repeated.
     fn rebuild(&self, id: &WorkspaceId) -> impl Future<Output = Result<(), HandOverError>> + Send;
 
     /// One page of all WorkSpaces, and the token of the next page, if there is one.
@@ -64,7 +67,7 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// The token of the next page, if there is one, from that of a page.
+    /// The token of the next page, if any, from the one in a page.
     ///
     /// # Errors
     /// An earlier page of this listing had the same token, so the listing would never end.

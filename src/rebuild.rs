@@ -89,6 +89,9 @@ pub struct Rebuild {
     pub fleet_mode: FleetMode,
     /// State of the WorkSpace when the rebuild was accepted.
     pub previous_state: Option<State>,
+    /// Raised by each reconciler write that no other may overtake. A pass writes only while this
+    /// is still the value that it read, so a delayed write changes nothing.
+    pub attempt: u32,
     /// Present once a pass has claimed the hand-over to the fleet.
     pub claim: Option<Claim>,
     pub phase: Phase,
@@ -106,7 +109,7 @@ pub enum Phase {
     Unrecognized(String),
 }
 
-/// A pass calls the fleet only after it wrote its claim, and only once.
+/// A pass calls the fleet only after writing its claim, and only once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// Its id.
@@ -136,6 +139,9 @@ pub enum HandOver {
         started_at: Timestamp,
         /// When the look began.
         at: Timestamp,
+        /// No confirmation of the call was recorded before: the WorkSpace was rebuilt after the hand-over,
+        /// perhaps by somebody else.
+        inferred: bool,
     },
 }
 
@@ -155,6 +161,7 @@ impl Rebuild {
             maximum_snapshot_age_hours: None,
             fleet_mode: FleetMode::default(),
             previous_state: None,
+            attempt: 0,
             claim: None,
             phase: Phase::Running(None),
         }
@@ -197,7 +204,7 @@ impl Rebuild {
         }
     }
 
-    /// Whether it has neither ended nor a status that this version does not know.
+    /// Whether it is open, with a status that this version knows.
     #[must_use]
     pub fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running(_))
@@ -221,6 +228,13 @@ impl Rebuild {
             HandOver::Unconfirmed | HandOver::Accepted { .. } => None,
             HandOver::Observed { at, .. } => Some(at),
         }
+    }
+
+    /// Whether that look came without a recorded confirmation of the call.
+    #[must_use]
+    pub fn is_inferred(&self) -> bool {
+        let hand_over = self.claim.map(|claim| claim.hand_over);
+        matches!(hand_over, Some(HandOver::Observed { inferred: true, .. }))
     }
 
     /// What every look has shown for some time, if that may decide the rebuild.

@@ -6,6 +6,7 @@
 //! [`next_step`] decides what to do; it is pure.
 
 mod act;
+mod breaker;
 mod plan;
 mod step;
 mod sync;
@@ -18,6 +19,7 @@ use time::OffsetDateTime;
 use tracing::error;
 
 use self::act::Done;
+use self::breaker::Breaker;
 use self::plan::Plan;
 pub use self::step::{Look, Step, next_step};
 pub use self::sync::{SYNC_BUDGET, Synced};
@@ -35,6 +37,9 @@ use crate::timestamp::Timestamp;
 /// a rebuild that has ended meanwhile, and a fleet that hangs must not use up the time of the rest.
 const QUEUES: [(Queue, i32); 4] =
     [(Queue::Ended, 2), (Queue::HandedOver, 5), (Queue::Requested, 8), (Queue::Rebuilding, 10)];
+
+/// The point in a pass, in tenths of its time, until which it takes waiting rebuilds oldest first.
+const HEAD_OF_REQUESTED: i32 = 6;
 
 /// How many rebuilds a pass advances at a time.
 const AT_A_TIME: usize = 8;
@@ -98,32 +103,66 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
             if matches!(queue, Queue::HandedOver | Queue::Rebuilding) {
                 running += open.len();
             }
-            let start = start_of(queue, begin, open.len());
-            open.rotate_left(start);
-            queues.push((open, begin + self.timing.pass * tenths / 10));
+            queues.push((queue, open, tenths));
         }
-        let mut places = Places(self.limits.max_concurrent.saturating_sub(running));
-        for (open, deadline) in &queues {
-            for chunk in open.chunks(IDS_PER_CALL) {
-                if (self.clock)() >= *deadline {
-                    pass.is_complete = false;
-                    break;
+        let mut turn = Turn {
+            places: Places(self.limits.max_concurrent.saturating_sub(running)),
+            breaker: Breaker::default(),
+        };
+        for (queue, mut open, tenths) in queues {
+            if queue == Queue::Requested {
+                if turn.breaker.pauses(begin.into()) {
+                    error!(
+                        "hand-overs pause for ten minutes: the fleet did not answer the last ones"
+                    );
+                    pass.failures += 1;
+                    turn.places = Places(0);
                 }
-                self.follow_chunk(chunk, *deadline, &mut places, &mut pass).await;
+                // Oldest first. Stuck rebuilds at the head must not keep the rest waiting, so the
+                // rest of the time goes to others.
+                let deadline = begin + self.timing.pass * HEAD_OF_REQUESTED / 10;
+                let looked_at = self.follow_queue(&open, deadline, &mut turn, &mut pass).await;
+                open.drain(..looked_at);
             }
+            let start = start_of(begin, open.len());
+            open.rotate_left(start);
+            let deadline = begin + self.timing.pass * tenths / 10;
+            let looked_at = self.follow_queue(&open, deadline, &mut turn, &mut pass).await;
+            pass.is_complete &= looked_at == open.len();
         }
-        pass.free = places.0;
+        pass.free = turn.places.0;
         Ok(pass)
+    }
+
+    /// Follows the rebuilds of a queue in this order until the deadline; returns how many.
+    async fn follow_queue(
+        &self,
+        open: &[Open],
+        deadline: OffsetDateTime,
+        turn: &mut Turn,
+        pass: &mut Followed,
+    ) -> usize {
+        let mut count = 0;
+        for chunk in open.chunks(IDS_PER_CALL) {
+            if (self.clock)() >= deadline {
+                break;
+            }
+            self.follow_chunk(chunk, deadline, turn, pass).await;
+            count += chunk.len();
+        }
+        count
     }
 
     async fn follow_chunk(
         &self,
         chunk: &[Open],
         deadline: OffsetDateTime,
-        places: &mut Places,
+        turn: &mut Turn,
         pass: &mut Followed,
     ) {
-        let Plan { mut actions, failures } = match self.plan(chunk, places.0 > 0).await {
+        let Turn { places, breaker } = turn;
+        let has_place = places.0 > 0 && !breaker.is_open();
+        let Plan { mut actions, failures } = match self.plan(chunk, has_place).await {
             Ok(plan) => plan,
             Err(error) => {
                 error!(error = %chain(&error), "open rebuilds were not read");
@@ -132,10 +171,14 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
             }
         };
         pass.failures += failures;
+        for action in &actions {
+            breaker.read(&action.open.rebuild);
+        }
         actions.retain(|action| !action.hands_over() || places.take());
+        let at_a_time = if breaker.is_careful() { 1 } else { AT_A_TIME };
         let futures: Vec<_> =
-            actions.iter().map(|action| self.carry_out(action, deadline)).collect();
-        let mut carried_out = stream::iter(futures).buffer_unordered(AT_A_TIME);
+            actions.iter().map(|action| self.carry_out(action, deadline, breaker)).collect();
+        let mut carried_out = stream::iter(futures).buffer_unordered(at_a_time);
         while let Some((action, done)) = carried_out.next().await {
             // After an error it is not known whether the fleet took it.
             let is_handed_over = matches!(done, Ok(Done::HandedOver) | Err(_));
@@ -145,6 +188,12 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
             pass.add(&action.open.workspace_id, done);
         }
     }
+}
+
+/// What a pass may still hand over.
+struct Turn {
+    places: Places,
+    breaker: Breaker,
 }
 
 /// How many more rebuilds may be handed over.
@@ -163,16 +212,12 @@ impl Places {
     }
 }
 
-/// Where a pass starts in a queue of this length. Every other pass hands over the oldest first, which
-/// is fair while the cap makes them wait. Steps of the golden ratio spread the starts of
+/// Where a pass starts in a queue of this length. Steps of the golden ratio spread the starts of
 /// successive minutes evenly, so that nothing at the head keeps the rest waiting, however much of the
 /// queue a pass can do.
-fn start_of(queue: Queue, begin: OffsetDateTime, length: usize) -> usize {
+fn start_of(begin: OffsetDateTime, length: usize) -> usize {
     const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
     let minute = begin.unix_timestamp().unsigned_abs() / 60;
-    if queue == Queue::Requested && minute.is_multiple_of(2) {
-        return 0;
-    }
     let share = u128::from(minute.wrapping_mul(GOLDEN_RATIO));
     let start = (share * length as u128) >> u64::BITS;
     usize::try_from(start).unwrap_or_default()
@@ -193,7 +238,7 @@ impl Followed {
             Ok(Done::Observed) => self.observed += 1,
             Ok(Done::Ended) => self.ended += 1,
             Ok(Done::Late) => self.is_complete = false,
-            Ok(Done::Unread) => self.failures += 1,
+            Ok(Done::Unanswered) => self.failures += 1,
             Err(error) => {
                 error!(workspace_id = id.as_str(), error = %chain(&*error), "a rebuild did not advance");
                 self.failures += 1;

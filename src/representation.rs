@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_with::skip_serializing_none;
 
 use crate::ids::WorkspaceId;
-use crate::rebuild::{Rebuild, RebuildId, Status};
+use crate::rebuild::{FleetMode, Rebuild, RebuildId, Stage, Status};
 use crate::state::State;
 use crate::timestamp::Timestamp;
 
@@ -20,6 +20,10 @@ pub struct RebuildData<'a> {
     ended_at: Option<Timestamp>,
     previous_state: Option<State>,
     snapshot_at: Option<Timestamp>,
+    /// Present while it is open: whether a cancellation or a protection would still come in time.
+    cancellable: Option<bool>,
+    inferred: Option<bool>,
+    simulated: Option<bool>,
     requested_by: Option<&'a str>,
     cancelled_by: Option<&'a str>,
     reason: Option<&'a str>,
@@ -40,6 +44,9 @@ impl<'a> RebuildData<'a> {
             ended_at: ending.map(|ending| ending.at),
             previous_state: rebuild.previous_state,
             snapshot_at: rebuild.claim.map(|claim| claim.snapshot_at),
+            cancellable: ending.is_none().then(|| rebuild.stage() == Stage::Requested),
+            inferred: rebuild.is_inferred().then_some(true),
+            simulated: (rebuild.fleet_mode == FleetMode::Simulated).then_some(true),
             requested_by: rebuild.requested_by.as_deref(),
             cancelled_by: ending.and_then(|ending| ending.conclusion.cancelled_by()),
             reason: rebuild.reason.as_deref(),

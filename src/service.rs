@@ -30,8 +30,8 @@ pub struct RebuildRequest {
     pub caller: Caller,
 }
 
-/// Who makes a request, as far as the API's event tells.
-#[derive(Clone, Debug, Default)]
+/// Who makes a request, as far as the API's event tells, and when.
+#[derive(Clone, Debug)]
 pub struct Caller {
     /// IAM ARN.
     pub arn: Option<String>,
@@ -39,6 +39,9 @@ pub struct Caller {
     pub source_ip: Option<String>,
     /// The API's id of the request.
     pub request_id: Option<String>,
+    /// When the request reached the API. A request that is delayed on its way to the table is older
+    /// than the one accepted in the meantime, and is refused.
+    pub requested_at: OffsetDateTime,
 }
 
 impl Caller {
@@ -73,14 +76,12 @@ impl Service {
     ) -> Result<Accepted, AcceptError> {
         // The id is made once, so the SDK's own retries of the write carry the same id and
         // recognise each other.
-        let new = Rebuild::new(OffsetDateTime::now_utc());
+        let new = Rebuild::new(request.caller.requested_at);
         let api_request = request.caller.request_id.as_deref();
         let api_key = || api_request.map(IdempotencyKey::from_api_request);
+        let key = request.idempotency_key.or_else(api_key).unwrap_or_else(|| new.id.into());
         let rebuild = Rebuild {
-            idempotency_key: request
-                .idempotency_key
-                .or_else(api_key)
-                .unwrap_or_else(|| new.id.into()),
+            idempotency_key: key.of_fleet(self.fleet_mode),
             requested_by: request.caller.arn,
             source_ip: request.caller.source_ip,
             request_id: request.caller.request_id,
@@ -118,7 +119,7 @@ impl Service {
         reason: Option<Reason>,
         caller: Caller,
     ) -> Result<Workspace, ProtectionError> {
-        let now = OffsetDateTime::now_utc();
+        let now = caller.requested_at;
         let protection = Protection {
             protected_by: caller.name(),
             protected_at: now.into(),
@@ -136,7 +137,8 @@ impl Service {
         target: &Target,
         caller: Caller,
     ) -> Result<Workspace, ProtectionError> {
-        self.store.unprotect(target, caller.name(), OffsetDateTime::now_utc()).await
+        let now = caller.requested_at;
+        self.store.unprotect(target, caller.name(), now).await
     }
 
     /// One WorkSpace.

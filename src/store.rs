@@ -119,6 +119,7 @@ fn within(target: &Target, item: Option<Item>) -> Result<Option<Workspace>, Faul
 }
 
 /// A write that carries an id ordered by time met a later one.
-fn clock_is_ahead(what: &str) -> Fault {
-    Fault::Throttled(format!("{what} has a later id: a clock is ahead").into())
+fn overtaken(what: &str) -> Fault {
+    let cause = format!("{what} has a later id: a later request came first, or a clock is ahead");
+    Fault::Throttled(cause.into())
 }

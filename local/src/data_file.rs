@@ -9,7 +9,7 @@ use dynoxide::{Database, DynoxideError};
 
 use crate::dynamodb::{Error, TABLES, create_missing_tables, seed_if_empty};
 
-/// Why a file cannot keep the tables. It is then untouched.
+/// Why a file cannot hold the tables. The file stays untouched.
 #[derive(Debug)]
 enum Problem {
     NotAFile,
@@ -107,7 +107,7 @@ fn check(path: &str) -> Result<(), Problem> {
 /// Creates the database and seeds it.
 ///
 /// It is completed under another name and then renamed, because creating a table takes several
-/// writes: a run that is killed meanwhile leaves no half-made table behind.
+/// writes: a run killed in the meantime leaves no half-made table behind.
 fn create(path: &str) -> Result<(), Error> {
     let unfinished = format!("{path}.unfinished");
     let _ = fs::remove_file(&unfinished);

@@ -76,7 +76,7 @@ const POST_TIMEOUT: Duration = Duration::from_secs(3);
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// A server of the run, and the port it has unless another is asked for.
+/// A server of the run, and its default port.
 struct Server {
     name: &'static str,
     default_port: u16,
@@ -89,7 +89,7 @@ const EVENTBRIDGE: Server =
     Server { name: "EventBridge", default_port: 8001, option: "--eventbridge-port" };
 
 impl Server {
-    /// Listens on the port that was asked for, or else on the default, or else on a free one.
+    /// Listens on the requested port or, without one, on the default, or else on a free one.
     async fn listen(&self, host: IpAddr, port: Option<u16>) -> Result<TcpListener, Error> {
         let Self { name, default_port, option } = self;
         let address = SocketAddr::new(host, port.unwrap_or(*default_port));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_sdk_workspaces::Client;
 use aws_sdk_workspaces::config::SharedHttpClient;
 use aws_sdk_workspaces::config::retry::RetryConfig;
+use aws_sdk_workspaces::config::timeout::TimeoutConfig;
 use aws_sdk_workspaces::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_workspaces::operation::rebuild_workspaces::RebuildWorkspacesError;
 use aws_sdk_workspaces::types::RebuildRequest;
@@ -24,6 +25,9 @@ use crate::state::State;
 use crate::timestamp::Timestamp;
 use crate::transport::{never_sent, sdk_config};
 use crate::workspace::OpenRebuild;
+
+/// How long the answer to a hand-over may take. Giving up on it leaves the outcome unknown.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The WorkSpaces of this account and region.
 #[derive(Debug)]
@@ -105,11 +109,19 @@ impl Fleet for Amazon {
         Ok(newest.map(Timestamp::from_epoch_seconds).transpose()?)
     }
 
+    async fn wait_for_place(&self) {
+        self.calls.wait().await;
+    }
+
     async fn rebuild(&self, id: &WorkspaceId) -> Result<(), HandOverError> {
         let request = RebuildRequest::builder().workspace_id(id.as_str()).build();
         let request = request.map_err(|error| HandOverError::NotTaken(error.into()))?;
-        let once = aws_sdk_workspaces::Config::builder().retry_config(RetryConfig::disabled());
-        self.calls.wait().await;
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(HAND_OVER_TIMEOUT)
+            .operation_timeout(HAND_OVER_TIMEOUT);
+        let once = aws_sdk_workspaces::Config::builder()
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts.build());
         let answer = self
             .client
             .rebuild_workspaces()

@@ -80,6 +80,8 @@ impl Fleet for Simulated {
         Ok(snapshot(open.last_simulated_snapshot_at, now))
     }
 
+    async fn wait_for_place(&self) {}
+
     /// Always succeeds: the claim in the item is all that the simulation needs.
     async fn rebuild(&self, _: &WorkspaceId) -> Result<(), HandOverError> {
         Ok(())

@@ -49,7 +49,7 @@ impl<V: Encoded> Members<V> {
         expect(object, place, "an object, with each field once").map(Self)
     }
 
-    /// Refuses members that were not taken out; `place` and `known` tell where, and what there is.
+    /// Refuses the remaining members; `place` and `known` name their place and the known members.
     pub(super) fn end(self, place: &str, known: &str) -> Result<(), InvalidBody> {
         if self.0.is_empty() {
             return Ok(());

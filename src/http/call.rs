@@ -128,13 +128,12 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn caller(&self) -> Caller {
-        let Some(context) = self.context else {
-            return Caller::default();
-        };
+        let identity = self.context.map(|context| &context.identity);
         Caller {
-            arn: context.identity.user_arn.clone(),
-            source_ip: context.identity.source_ip.clone(),
-            request_id: context.request_id.clone(),
+            arn: identity.and_then(|identity| identity.user_arn.clone()),
+            source_ip: identity.and_then(|identity| identity.source_ip.clone()),
+            request_id: self.request_id().map(ToOwned::to_owned),
+            requested_at: self.requested_at(),
         }
     }
 }
@@ -144,8 +143,10 @@ fn requested_at(epoch: i64, received_at: OffsetDateTime) -> OffsetDateTime {
     if epoch == 0 {
         return received_at;
     }
+    // To the end of its millisecond, so that the function's clock orders requests within it.
     let reached_at = OffsetDateTime::UNIX_EPOCH.checked_add(Duration::milliseconds(epoch));
-    // A time outside the years that exist is none.
+    let reached_at = reached_at.map(|reached_at| reached_at + Duration::nanoseconds(999_999));
+    // A time out of range counts as none.
     reached_at.map_or(received_at, |reached_at| reached_at.min(received_at))
 }
 
@@ -174,8 +175,9 @@ mod tests {
         let received_at = OffsetDateTime::UNIX_EPOCH + Duration::milliseconds(1_800_000_000_500);
         let age = |epoch| (received_at - requested_at(epoch, received_at)).whole_milliseconds();
         assert_eq!(age(1_800_000_000_500), 0);
-        assert_eq!(age(1_799_999_985_499), 15_001);
-        assert_eq!(age(1), 1_800_000_000_499);
+        assert_eq!(age(1_799_999_985_499), 15_000);
+        assert_eq!(age(1_799_999_985_498), 15_001);
+        assert_eq!(age(1), 1_800_000_000_498);
         for none_or_later in [0, 1_800_000_000_501, i64::MAX] {
             assert_eq!(age(none_or_later), 0, "{none_or_later}");
         }

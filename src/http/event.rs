@@ -15,7 +15,7 @@ use serde_with::de::DeserializeAsWrap;
 use serde_with::{DefaultOnNull, DisplayFromStr, OneOrMany, Same, serde_as};
 use strum::{EnumString, IntoStaticStr};
 
-/// A header that is read. The event keeps these only, so no other can be asked for.
+/// A header that the service reads. The event keeps only these, so nothing can read another.
 #[derive(Clone, Copy, Debug, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case", ascii_case_insensitive, const_into_str)]
 pub(super) enum Header {
@@ -157,7 +157,7 @@ fn with_values(mut query: Query) -> Query {
         values.iter().map(|value| 3 * (name.len() + value.len()) + 2).sum()
     };
     if query.iter().map(length_of).sum::<usize>() > MAX_QUERY {
-        // A parameter that no request knows, so that each refuses it.
+        // No request knows this parameter, so each refuses it.
         query = HashMap::from([("too-long".to_owned(), vec![String::new()])]);
     }
     query

@@ -10,7 +10,7 @@ use crate::error::{Cause, chain};
 use crate::ids::WorkspaceId;
 use crate::rebuild::Accepted;
 
-/// What was asked for and what happened, never what was in the body.
+/// The request and its outcome, never the contents of the body.
 #[derive(Default)]
 pub(super) struct LogLine {
     /// Set once the request is decoded.

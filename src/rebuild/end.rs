@@ -26,7 +26,7 @@ impl End {
         Self { conclusion: Conclusion::Failed(failure.into()), state }
     }
 
-    /// A rebuild of which nobody can tell whether the WorkSpace was rebuilt.
+    /// A rebuild that may or may not have rebuilt the WorkSpace.
     #[must_use]
     pub fn unknown(code: UnknownCode, state: State) -> Self {
         let detail = ErrorDetail { code: code.to_string(), message: code.message() };
@@ -69,7 +69,7 @@ pub struct ErrorDetail {
 }
 
 impl Conclusion {
-    /// The status of a rebuild that ended so.
+    /// The status of a rebuild that ended this way.
     #[must_use]
     pub fn status(&self) -> Status {
         match self {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use time::Duration;
 
-use super::{Rebuild, RebuildId};
+use super::{FleetMode, Rebuild, RebuildId};
 use crate::format::InvalidFormat;
 use crate::timestamp::Timestamp;
 
@@ -26,6 +26,7 @@ impl IdempotencyKey {
     /// Client keys contain no space, so the prefixes keep the origins apart.
     const SDK_INVOCATION: &str = "sdk: ";
     const API_REQUEST: &str = "request: ";
+    const SIMULATED: &str = "simulated: ";
 
     /// A key chosen by a client: 1 to 255 visible ASCII characters, bare or as a quoted string
     /// (RFC 8941). The quoted form is the same key as the bare one.
@@ -62,6 +63,15 @@ impl IdempotencyKey {
         Self(format!("{}{id}", Self::API_REQUEST))
     }
 
+    /// This key in a fleet of this mode: a simulated rebuild is no earlier request for a real one.
+    #[must_use]
+    pub fn of_fleet(self, mode: FleetMode) -> Self {
+        match mode {
+            FleetMode::Simulated => Self(format!("{}{self}", Self::SIMULATED)),
+            FleetMode::AmazonWorkSpaces => self,
+        }
+    }
+
     /// The name of this key among remembered ones: short, whatever its length.
     #[must_use]
     pub fn hash(&self) -> String {
@@ -70,7 +80,8 @@ impl IdempotencyKey {
 
     /// Nobody repeats an API request's own id once another rebuild was accepted.
     fn is_remembered(&self) -> bool {
-        !self.0.starts_with(Self::API_REQUEST)
+        let key = self.0.strip_prefix(Self::SIMULATED).unwrap_or(&self.0);
+        !key.starts_with(Self::API_REQUEST)
     }
 }
 
@@ -248,8 +259,13 @@ mod tests {
     #[test]
     fn the_id_of_an_api_request_is_not_remembered() {
         let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
-        let keys = Keys::default().with(&Rebuild::new(now), now.into());
-        assert_eq!(keys, Keys::default());
+        let real = Rebuild::new(now);
+        let simulated = real.idempotency_key.clone().of_fleet(FleetMode::Simulated);
+        let simulated = Rebuild { idempotency_key: simulated, ..real.clone() };
+        for rebuild in [real, simulated] {
+            let keys = Keys::default().with(&rebuild, now.into());
+            assert_eq!(keys, Keys::default());
+        }
     }
 
     #[test]

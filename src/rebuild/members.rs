@@ -29,11 +29,14 @@ pub(super) struct Members {
     maximum_snapshot_age_hours: Option<u16>,
     fleet_mode: FleetMode,
     previous_state: Option<State>,
+    attempt: u32,
     claim_id: Option<Uuid>,
     claimed_at: Option<Timestamp>,
     snapshot_at: Option<Timestamp>,
     started_at: Option<Timestamp>,
     observed_at: Option<Timestamp>,
+    /// Absent, or true.
+    inferred: Option<bool>,
     observation: Option<Observation>,
     ended_at: Option<Timestamp>,
     cancelled_by: Option<String>,
@@ -54,6 +57,7 @@ impl From<Rebuild> for Members {
             status: rebuild.status(),
             started_at: rebuild.started_at(),
             observed_at: rebuild.observed_at(),
+            inferred: rebuild.is_inferred().then_some(true),
             observation: rebuild.observation(),
             ended_at: ending.map(|ending| ending.at),
             idempotency_key: rebuild.idempotency_key,
@@ -64,6 +68,7 @@ impl From<Rebuild> for Members {
             maximum_snapshot_age_hours: rebuild.maximum_snapshot_age_hours,
             fleet_mode: rebuild.fleet_mode,
             previous_state: rebuild.previous_state,
+            attempt: rebuild.attempt,
             claim_id: claim.map(|claim| claim.id),
             claimed_at: claim.map(|claim| claim.at),
             snapshot_at: claim.map(|claim| claim.snapshot_at),
@@ -89,7 +94,11 @@ impl TryFrom<Members> for Rebuild {
                 hand_over: match (members.started_at, members.observed_at) {
                     (None, _) => HandOver::Unconfirmed,
                     (Some(started_at), None) => HandOver::Accepted { started_at },
-                    (Some(started_at), Some(at)) => HandOver::Observed { started_at, at },
+                    (Some(started_at), Some(at)) => HandOver::Observed {
+                        started_at,
+                        at,
+                        inferred: members.inferred == Some(true),
+                    },
                 },
             }),
         };
@@ -121,6 +130,7 @@ impl TryFrom<Members> for Rebuild {
             maximum_snapshot_age_hours: members.maximum_snapshot_age_hours,
             fleet_mode: members.fleet_mode,
             previous_state: members.previous_state,
+            attempt: members.attempt,
             claim,
             phase,
         };

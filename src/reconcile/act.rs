@@ -2,17 +2,27 @@
 
 use std::slice;
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
+use tokio::time::Instant;
 use tracing::{error, info};
+use uuid::Uuid;
 
+use super::breaker::Breaker;
 use super::plan::Action;
 use super::step::usable_snapshot;
 use super::{Reconciler, Step};
 use crate::error::{Cause, chain};
 use crate::fleet::{Fleet, HandOverError};
-use crate::rebuild::{End, Failure, FailureCode};
+use crate::rebuild::{End, Failure, FailureCode, UnknownCode};
 use crate::state::State;
+use crate::timestamp::Timestamp;
 use crate::workspace::OpenRebuild;
+
+/// How long after its look a rebuild may be handed over.
+const LOOK_LASTS: Duration = Duration::MINUTE;
+/// How long after the start of a claim its call may be sent. A caller who cancels or protects later
+/// is refused or told so, and the wipe must not come later still.
+const CALL_WITHIN: Duration = Duration::seconds(10);
 
 /// What was done about an open rebuild.
 pub(super) enum Done {
@@ -20,10 +30,10 @@ pub(super) enum Done {
     HandedOver,
     Observed,
     Ended,
-    /// Nothing, since the time of its queue is up.
+    /// Nothing, since the time is up.
     Late,
-    /// Nothing, since the fleet did not say what the user's files would go back to.
-    Unread,
+    /// Nothing, since the fleet or the table did not answer before the call.
+    Unanswered,
 }
 
 impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
@@ -31,13 +41,15 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         &self,
         action: &'a Action,
         deadline: OffsetDateTime,
+        breaker: &Breaker,
     ) -> (&'a Action, Result<Done, Cause>) {
         let is_late = (self.clock)() >= deadline;
-        let done = if is_late { Ok(Done::Late) } else { self.take_step(action).await };
+        let done = if is_late { Ok(Done::Late) } else { self.take_step(action, breaker).await };
         (action, done)
     }
 
-    async fn take_step(&self, Action { open, step, record }: &Action) -> Result<Done, Cause> {
+    async fn take_step(&self, action: &Action, breaker: &Breaker) -> Result<Done, Cause> {
+        let Action { open, step, record } = action;
         if let Some(record) = record {
             let keys = open.keys.clone().with(record, self.now());
             if !self.store.close_as_recorded(open, record, keys).await? {
@@ -53,20 +65,26 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
                 self.store.observe(open, *observation).await?;
                 Ok(Done::Nothing)
             }
-            Step::HandOver(state) => self.hand_over(open, *state).await,
+            Step::HandOver { state, looked_at } => {
+                self.hand_over(open, *state, *looked_at, breaker).await
+            }
             Step::ObserveRebuilding => {
                 let is_noted = self.store.observe_rebuilding(open, self.now()).await?;
                 Ok(if is_noted { Done::Observed } else { Done::Nothing })
             }
             Step::End(end) => self.end(open, end).await,
-            Step::Gone => {
+            Step::Gone { is_late } => {
                 // Asked about one WorkSpace alone, since a longer answer may leave it out.
                 let found = self.fleet.find(slice::from_ref(&open.workspace_id)).await?;
-                if !found.is_empty() {
-                    return Ok(Done::Nothing);
-                }
-                let failure = Failure::Known(FailureCode::WorkspaceGone);
-                self.end(open, &End::failed(failure, State::Terminated)).await
+                let end = match (found.is_empty(), is_late) {
+                    (true, _) => {
+                        let failure = Failure::Known(FailureCode::WorkspaceGone);
+                        End::failed(failure, State::Terminated)
+                    }
+                    (false, true) => End::unknown(UnknownCode::TimedOut, State::Rebuilding),
+                    (false, false) => return Ok(Done::Nothing),
+                };
+                self.end(open, &end).await
             }
             // A client cancelled it, or a pass that decided how it ended died.
             Step::Close => self.close(open).await,
@@ -74,15 +92,22 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
     }
 
     /// Hands a rebuild over, if the user's files have a snapshot to go back to: claims it in the item,
-    /// then calls the fleet. The claim is taken back only if the fleet certainly did not take the
-    /// call; otherwise nobody ever calls again.
-    async fn hand_over(&self, open: &OpenRebuild, state: State) -> Result<Done, Cause> {
+    /// then calls the fleet, at once or not at all. The claim is taken back only if the fleet certainly
+    /// did not take the call; otherwise nobody ever calls again.
+    async fn hand_over(
+        &self,
+        open: &OpenRebuild,
+        state: State,
+        looked_at: Timestamp,
+        breaker: &Breaker,
+    ) -> Result<Done, Cause> {
+        // Every slow step comes before the claim.
         let id = open.workspace_id.as_str();
         let snapshot_at = match self.fleet.newest_snapshot(open, self.now()).await {
             Ok(snapshot_at) => snapshot_at,
             Err(error) => {
                 error!(workspace_id = id, error = %chain(&*error), "could not read snapshots from the fleet");
-                return Ok(Done::Unread);
+                return Ok(Done::Unanswered);
             }
         };
         let default_hours = self.limits.maximum_snapshot_age_hours;
@@ -91,23 +116,50 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
             Ok(snapshot_at) => snapshot_at,
             Err(code) => return self.end(open, &End::failed(Failure::Known(code), state)).await,
         };
-        let Some(claimed) = self.store.claim(open, snapshot_at, self.now()).await? else {
+        self.fleet.wait_for_place().await;
+        if breaker.is_open() {
             return Ok(Done::Nothing);
+        }
+
+        let (wall, monotonic) = ((self.clock)(), Instant::now());
+        if Timestamp::from(wall).since(looked_at) > LOOK_LASTS {
+            return Ok(Done::Late);
+        }
+        let claim_id = Uuid::new_v4();
+        let claimed = match self.store.claim(open, claim_id, snapshot_at, wall.into()).await {
+            Ok(Some(claimed)) => claimed,
+            Ok(None) => return Ok(Done::Nothing),
+            Err(error) => {
+                error!(workspace_id = id, error = %chain(&error), "could not claim the hand-over");
+                // The claim may have landed, or may still land.
+                self.store.take_back(open, claim_id).await?;
+                return Ok(Done::Unanswered);
+            }
         };
+        // Either clock may have stood still.
+        if ((self.clock)() - wall).max(monotonic.elapsed().try_into()?) > CALL_WITHIN {
+            error!(workspace_id = id, "not handed over: the claim took too long");
+            self.store.take_back(&claimed, claim_id).await?;
+            return Ok(Done::Late);
+        }
         match self.fleet.rebuild(&open.workspace_id).await {
             Ok(()) => {
-                self.store.start(&claimed, self.now()).await?;
+                breaker.answered();
+                self.store.start(&claimed, claim_id, self.now()).await?;
                 Ok(Done::HandedOver)
             }
             Err(error @ HandOverError::NotTaken(_)) => {
                 info!(workspace_id = id, error = %chain(&error), "not handed over");
-                self.store.unclaim(&claimed).await?;
+                self.store.take_back(&claimed, claim_id).await?;
                 Ok(Done::Nothing)
             }
             Err(HandOverError::Refused { code }) => {
                 self.end(&claimed, &End::failed(Failure::Refused(code), state)).await
             }
-            Err(error @ HandOverError::NoAnswer(_)) => Err(error.into()),
+            Err(error @ HandOverError::NoAnswer(_)) => {
+                breaker.unanswered();
+                Err(error.into())
+            }
         }
     }
 

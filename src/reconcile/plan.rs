@@ -31,7 +31,7 @@ pub(super) struct Action {
 impl Action {
     /// Whether it takes a place under the cap.
     pub(super) fn hands_over(&self) -> bool {
-        matches!(self.step, Step::HandOver(_)) && self.record.is_none()
+        matches!(self.step, Step::HandOver { .. }) && self.record.is_none()
     }
 }
 
@@ -77,7 +77,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         let decided = plan.actions.iter().filter_map(|action| {
             let OpenRebuild { workspace_id, rebuild, .. } = &action.open;
             let is_decided = match action.step {
-                Step::HandOver(_) | Step::End(_) | Step::Gone => true,
+                Step::HandOver { .. } | Step::End(_) | Step::Gone { .. } => true,
                 Step::Close => rebuild.status() == Status::Cancelled,
                 Step::Wait | Step::Look | Step::Observe(_) | Step::ObserveRebuilding => false,
             };

@@ -25,14 +25,22 @@ pub enum Step {
     Look,
     /// Note what the looks have shown since when (`None`: nothing that may decide).
     Observe(Option<Observation>),
-    /// Hand it over to the fleet; the WorkSpace is in this state.
-    HandOver(State),
+    /// Hand it over to the fleet.
+    HandOver {
+        /// The state of the WorkSpace.
+        state: State,
+        /// When the fleet was asked for it.
+        looked_at: Timestamp,
+    },
     /// Note that the look has shown the WorkSpace in REBUILDING.
     ObserveRebuilding,
     /// End it.
     End(End),
     /// End it as failed, if the fleet does not know the WorkSpace's id either.
-    Gone,
+    Gone {
+        /// The time of the rebuild is up, so it ends in any case.
+        is_late: bool,
+    },
     /// Record its end and release the WorkSpace.
     Close,
 }
@@ -77,12 +85,32 @@ pub fn next_step(
         (_, None) => Step::Look,
         (Stage::Requested, Some(look)) => next_of_requested(rebuild, look, timing),
         (Stage::Claimed { since }, Some(look)) => {
-            next_of_unobserved(rebuild, look, since, UnknownCode::HandoverUnknown, timing)
+            let code = UnknownCode::HandoverUnknown;
+            in_time(rebuild, next_of_unobserved(rebuild, look, since, code, timing), look, since)
         }
         (Stage::Started { since }, Some(look)) => {
-            next_of_unobserved(rebuild, look, since, UnknownCode::NotObserved, timing)
+            let code = UnknownCode::NotObserved;
+            in_time(rebuild, next_of_unobserved(rebuild, look, since, code, timing), look, since)
         }
-        (Stage::Observed { since }, Some(look)) => next_of_observed(rebuild, look, since, timing),
+        (Stage::Observed { since }, Some(look)) => {
+            in_time(rebuild, next_of_observed(rebuild, look, timing), look, since)
+        }
+    }
+}
+
+/// The step, unless the time of the rebuild is up. A state that decides may still settle, as after an
+/// outage; anything else ends the rebuild, so that it does not stay open whatever the looks show in turn.
+fn in_time(rebuild: &Rebuild, step: Step, look: Look, since: Timestamp) -> Step {
+    if look.at.since(since) < TIME_LIMIT {
+        return step;
+    }
+    let noted = rebuild.observation().map(|observation| observation.shown);
+    match step {
+        Step::Observe(Some(_)) if noted.is_none() => step,
+        Step::Wait if noted == Some(Class::of(look.state)) => step,
+        Step::End(_) => step,
+        Step::Gone { .. } => Step::Gone { is_late: true },
+        _ => unknown(UnknownCode::TimedOut),
     }
 }
 
@@ -115,13 +143,15 @@ fn next_of_requested(rebuild: &Rebuild, look: Look, timing: &Timing) -> Step {
         Class::Well | Class::Ill | Class::Rebooting if rebuild.observation().is_some() => {
             return Step::Observe(None);
         }
-        Class::Well | Class::Ill | Class::Rebooting => return Step::HandOver(state),
+        Class::Well | Class::Ill | Class::Rebooting => {
+            return Step::HandOver { state, looked_at: look.at };
+        }
         Class::Passing => (PASSING_STATE_LIMIT, failed(FailureCode::InvalidState, state)),
         // Somebody else rebuilds it, or suspended it.
         Class::Rebuilding | Class::Stuck => {
             (timing.settles_after, failed(FailureCode::InvalidState, state))
         }
-        Class::Gone => (timing.settles_after, Step::Gone),
+        Class::Gone => (timing.settles_after, Step::Gone { is_late: false }),
     };
     settled(rebuild, class, look, time, step)
 }
@@ -141,23 +171,23 @@ fn next_of_unobserved(
         Class::Rebuilding if age >= timing.observed_after => return Step::ObserveRebuilding,
         Class::Well | Class::Ill if age < timing.observed_within => return wait(rebuild),
         Class::Well | Class::Ill => Step::End(End::unknown(code, state)),
-        Class::Gone => Step::Gone,
+        Class::Gone => Step::Gone { is_late: false },
         Class::Rebuilding | Class::Rebooting | Class::Passing | Class::Stuck => {
-            return wait_or_time_out(rebuild, age);
+            return wait(rebuild);
         }
     };
     settled(rebuild, class, look, timing.settles_after, step)
 }
 
-fn next_of_observed(rebuild: &Rebuild, look: Look, since: Timestamp, timing: &Timing) -> Step {
+fn next_of_observed(rebuild: &Rebuild, look: Look, timing: &Timing) -> Step {
     let class = Class::of(look.state);
     let state = known_state(rebuild, look);
     let step = match class {
         Class::Well => Step::End(End { conclusion: Conclusion::Succeeded, state }),
         Class::Ill => failed(FailureCode::RebuildFailed, state),
-        Class::Gone => Step::Gone,
+        Class::Gone => Step::Gone { is_late: false },
         Class::Rebuilding | Class::Rebooting | Class::Passing | Class::Stuck => {
-            return wait_or_time_out(rebuild, look.at.since(since));
+            return wait(rebuild);
         }
     };
     settled(rebuild, class, look, timing.settles_after, step)
@@ -179,10 +209,6 @@ fn settled(rebuild: &Rebuild, class: Class, look: Look, time: Duration, step: St
 /// Waits; what was noted no longer holds.
 fn wait(rebuild: &Rebuild) -> Step {
     if rebuild.observation().is_some() { Step::Observe(None) } else { Step::Wait }
-}
-
-fn wait_or_time_out(rebuild: &Rebuild, age: Duration) -> Step {
-    if age < TIME_LIMIT { wait(rebuild) } else { unknown(UnknownCode::TimedOut) }
 }
 
 /// Fails a rebuild that was not handed over, without a look.

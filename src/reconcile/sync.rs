@@ -18,9 +18,9 @@ use crate::workspace::Workspace;
 
 /// How long a pass lists. It runs every 15 minutes.
 pub const SYNC_BUDGET: Duration = Duration::minutes(14);
-/// How long after its begin a pass still asks about single WorkSpaces. Lambda ends it after 15 minutes.
+/// How long after its start a pass asks about single WorkSpaces. Lambda ends it after 15 minutes.
 const ASKING_BUDGET: Duration = Duration::seconds(14 * 60 + 30);
-/// A WorkSpace is gone only if two listings leave it out that are at least this far apart.
+/// A WorkSpace is gone only if two listings at least this far apart leave it out.
 const LISTINGS_APART: Duration = Duration::minutes(10);
 /// How many WorkSpaces a listing may lose at once, whatever the size of the table.
 const BELIEVED: usize = 10;
@@ -41,7 +41,8 @@ pub struct Synced {
     /// How many WorkSpaces it found gone.
     pub gone: usize,
     /// How many WorkSpaces the listing lacks that it had within the last day, if they are too many to
-    /// believe. None of them was changed.
+    /// believe.
+    /// None of them was changed.
     pub vanished: usize,
     /// How many items it failed to bring in step; the log says why.
     pub failures: usize,
@@ -143,7 +144,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
             pass.vanished = recent;
             error!(vanished = recent, listed = pass.listed, "the fleet's listing shrank");
         }
-        // Nothing tells an empty fleet from one that this account may not see.
+        // An empty fleet looks the same as one that this account may not see.
         if listing.ids.is_empty() {
             return;
         }
@@ -168,7 +169,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         }
     }
 
-    /// Asks for a WorkSpace alone that has been missing `since` then.
+    /// Asks for a single WorkSpace, missing since `since`.
     async fn sync_gone(&self, read: &Workspace, since: Timestamp) -> Result<bool, Cause> {
         let id = &read.workspace_id;
         if self.fleet.find(slice::from_ref(id)).await?.contains(id) {
@@ -180,7 +181,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
 }
 
 impl Listing {
-    /// Whether this listing lacks a WorkSpace that another one lacked at least so long before.
+    /// Whether this listing lacks a WorkSpace that another one lacked at least this much earlier.
     fn leaves_out(&self, read: &Workspace, before: Duration) -> bool {
         read.missing_since.is_some_and(|since| self.began.since(since) >= before)
     }

@@ -1,9 +1,9 @@
 //! Accepting a rebuild: the write behind each request to rebuild.
 
 use super::Store;
-use super::clock_is_ahead;
 use super::fault::{Written, write_for_caller};
 use super::item::{Item, from_rebuild, string};
+use super::overtaken;
 use super::queue::Queue;
 use super::within;
 use crate::error::{AcceptError, Fault};
@@ -110,7 +110,7 @@ fn explain_refusal(
     }
     Err(match workspace.latest {
         Latest::Open(_) => AcceptError::NotReleased(id.clone()),
-        Latest::Released(last) if last.id > rebuild.id => clock_is_ahead("the last rebuild").into(),
+        Latest::Released(last) if last.id > rebuild.id => overtaken("the last rebuild").into(),
         Latest::Released(_) | Latest::None => {
             Fault::internal("no clause explains the failed condition").into()
         }

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 
 use super::Store;
 use super::fault::{Written, write};
-use super::guard::unmoved;
+use super::guard::SAME_ATTEMPT;
 use super::item::{expires_at, from_rebuild, from_record, string, to_item, to_workspace};
 use super::queue::Queue;
 use crate::error::Unconfirmed;
@@ -42,7 +42,7 @@ impl Store {
         }
         change += " REMOVE #Rebuild.Observation";
         let mut request = self
-            .guarded_update(open, &change, &unmoved(&open.rebuild))
+            .guarded_update(open, &change, &[SAME_ATTEMPT])
             .expression_attribute_names("#State", "State")
             .expression_attribute_values(":state", string(end.state))
             .expression_attribute_values(":ended", string(end.conclusion.status()))
@@ -114,7 +114,7 @@ impl Store {
             REMOVE OpenRebuild, OpenSince";
         let record = AttributeValue::M(from_rebuild(record).map_err(Unconfirmed::new)?);
         let request = self
-            .guarded_update(open, change, &unmoved(&open.rebuild))
+            .guarded_update(open, change, &[SAME_ATTEMPT])
             .expression_attribute_names("#State", "State")
             .expression_attribute_values(":record", record);
         Ok(write(with_keys(request, keys)?).await?.is_made())

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::Store;
 use super::fault::write;
-use super::guard::unmoved;
+use super::guard::{NEXT_ATTEMPT, SAME_ATTEMPT};
 use super::item::{string, to_item};
 use super::queue::Queue;
 use crate::error::Unconfirmed;
@@ -23,10 +23,10 @@ impl Store {
         observation: Option<Observation>,
     ) -> Result<bool, Unconfirmed> {
         let change = match observation {
-            Some(_) => "SET #Rebuild.Observation = :observation",
-            None => "REMOVE #Rebuild.Observation",
+            Some(_) => format!("SET #Rebuild.Observation = :observation, {NEXT_ATTEMPT}"),
+            None => format!("SET {NEXT_ATTEMPT} REMOVE #Rebuild.Observation"),
         };
-        let mut request = self.guarded_update(open, change, &unmoved(&open.rebuild));
+        let mut request = self.guarded_update(open, &change, &[SAME_ATTEMPT]);
         if let Some(observation) = observation {
             let observation = AttributeValue::M(to_item(observation).map_err(Unconfirmed::new)?);
             request = request.expression_attribute_values(":observation", observation);
@@ -44,13 +44,22 @@ impl Store {
         open: &OpenRebuild,
         now: Timestamp,
     ) -> Result<bool, Unconfirmed> {
-        let change = "SET #Rebuild.#Status = :started, \
+        let mut change = format!(
+            "SET #Rebuild.#Status = :started, \
             #Rebuild.StartedAt = if_not_exists(#Rebuild.StartedAt, :now), \
-            #Rebuild.ObservedAt = :now, \
-            OpenRebuild = :queue \
-            REMOVE #Rebuild.Observation";
-        let request = self
-            .guarded_update(open, change, &unmoved(&open.rebuild))
+            #Rebuild.ObservedAt = :now, OpenRebuild = :queue, {NEXT_ATTEMPT}"
+        );
+        // Nobody has recorded that the fleet took the call.
+        let is_inferred = open.rebuild.started_at().is_none();
+        if is_inferred {
+            change += ", #Rebuild.Inferred = :true";
+        }
+        change += " REMOVE #Rebuild.Observation";
+        let mut request = self.guarded_update(open, &change, &[SAME_ATTEMPT]);
+        if is_inferred {
+            request = request.expression_attribute_values(":true", AttributeValue::Bool(true));
+        }
+        let request = request
             .expression_attribute_values(":started", string(Status::Started))
             .expression_attribute_values(":queue", string(Queue::Rebuilding))
             .expression_attribute_values(":now", string(now));

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::Store;
 use super::fault::{Written, write};
-use super::guard::{NOT_CLAIMED, SAME_CLAIM};
+use super::guard::{NEXT_ATTEMPT, OWN_OR_NO_CLAIM, SAME_ATTEMPT, SAME_CLAIM};
 use super::item::{Item, string, to_workspace};
 use super::queue::Queue;
 use crate::error::Unconfirmed;
@@ -21,18 +21,21 @@ impl Store {
     /// the rebuild with its claim; `None` if it has moved on, or its WorkSpace is protected.
     ///
     /// # Errors
-    /// It is not known whether the write was made.
+    /// It is not known whether the write was made: take the claim back.
     pub async fn claim(
         &self,
         open: &OpenRebuild,
+        claim_id: Uuid,
         snapshot_at: Timestamp,
         now: Timestamp,
     ) -> Result<Option<OpenRebuild>, Unconfirmed> {
-        let claim_id = Uuid::new_v4();
-        let change = "SET #Rebuild.ClaimId = :claim, #Rebuild.ClaimedAt = :now, \
-            #Rebuild.SnapshotAt = :snapshot_at, OpenRebuild = :queue REMOVE #Rebuild.Observation";
+        let change = format!(
+            "SET #Rebuild.ClaimId = :claim, #Rebuild.ClaimedAt = :now, \
+            #Rebuild.SnapshotAt = :snapshot_at, OpenRebuild = :queue, {NEXT_ATTEMPT} \
+            REMOVE #Rebuild.Observation"
+        );
         let request = self
-            .guarded_update(open, change, &[NOT_CLAIMED, NOT_PROTECTED])
+            .guarded_update(open, &change, &[SAME_ATTEMPT, NOT_PROTECTED])
             .expression_attribute_values(":snapshot_at", string(snapshot_at))
             .expression_attribute_values(":claim", string(claim_id))
             .expression_attribute_values(":queue", string(Queue::HandedOver))
@@ -48,15 +51,19 @@ impl Store {
         Ok(claimed.and_then(Workspace::into_open_rebuild))
     }
 
-    /// Takes a claim back, after a call that certainly had no effect.
+    /// Takes back a claim that certainly had no effect on the fleet, even if the item does not show
+    /// it: it may still be on its way, and can then no longer land.
     ///
     /// # Errors
     /// It is not known whether the write was made.
-    pub async fn unclaim(&self, claimed: &OpenRebuild) -> Result<bool, Unconfirmed> {
-        let change = "SET OpenRebuild = :queue REMOVE #Rebuild.ClaimId, #Rebuild.ClaimedAt, \
-            #Rebuild.SnapshotAt, #Rebuild.Observation";
+    pub async fn take_back(&self, open: &OpenRebuild, claim_id: Uuid) -> Result<bool, Unconfirmed> {
+        let change = format!(
+            "SET OpenRebuild = :queue, {NEXT_ATTEMPT} REMOVE #Rebuild.ClaimId, \
+            #Rebuild.ClaimedAt, #Rebuild.SnapshotAt, #Rebuild.Observation"
+        );
         let request = self
-            .guarded_update(claimed, change, &[SAME_CLAIM])
+            .guarded_update(open, &change, &[OWN_OR_NO_CLAIM])
+            .expression_attribute_values(":claim_id", string(claim_id))
             .expression_attribute_values(":queue", string(Queue::Requested));
         Ok(write(request).await?.is_made())
     }
@@ -65,10 +72,16 @@ impl Store {
     ///
     /// # Errors
     /// It is not known whether the write was made.
-    pub async fn start(&self, claimed: &OpenRebuild, now: Timestamp) -> Result<bool, Unconfirmed> {
+    pub async fn start(
+        &self,
+        claimed: &OpenRebuild,
+        claim_id: Uuid,
+        now: Timestamp,
+    ) -> Result<bool, Unconfirmed> {
         let change = "SET #Rebuild.#Status = :started, #Rebuild.StartedAt = :now";
         let request = self
             .guarded_update(claimed, change, &[SAME_CLAIM])
+            .expression_attribute_values(":claim_id", string(claim_id))
             .expression_attribute_values(":started", string(Status::Started))
             .expression_attribute_values(":now", string(now));
         Ok(write(request).await?.is_made())

@@ -69,7 +69,7 @@ fn state<'de, D: Deserializer<'de>>(value: D) -> Result<State, D::Error> {
     Ok(if_readable(value)?.unwrap_or(State::Unknown))
 }
 
-/// The write conditions hold a WorkSpace for protected whatever its `Protection` is. One that cannot be
+/// The write conditions treat any `Protection` as protecting, whatever its type. One that cannot be
 /// read is shown as made in 1970, by nobody.
 fn protection<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Protection>, D::Error> {
     let since = Timestamp::from(OffsetDateTime::UNIX_EPOCH);
@@ -77,7 +77,7 @@ fn protection<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Protection>,
     Ok(Some(if_readable(value)?.unwrap_or(unknown)))
 }
 
-/// Drops the idempotency keys that cannot be read, so that they don't take the others with them.
+/// Drops unreadable idempotency keys, so that the others stay readable.
 fn drop_unreadable_keys(item: &mut Item) {
     if let Some(AttributeValue::M(keys)) = item.get_mut("Keys") {
         keys.retain(|_, key| {
@@ -167,6 +167,10 @@ pub(super) fn string(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
 }
 
+pub(super) fn number(value: u32) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
 pub(super) fn text<'a>(item: &'a Item, name: &str) -> Result<&'a str, Fault> {
     let value = item.get(name).and_then(|value| value.as_s().ok());
     value.map(String::as_str).ok_or_else(|| Fault::internal(format!("an item lacks {name}")))
@@ -176,7 +180,7 @@ pub(super) fn id_of(item: &Item) -> Result<WorkspaceId, Fault> {
     WorkspaceId::try_from(text(item, "WorkspaceId")?.to_owned()).map_err(Fault::internal)
 }
 
-/// The items that can be read, and how many cannot. Those are logged and skipped, so that they don't
+/// The readable items, and the number of unreadable ones, which are logged and skipped so as not to
 /// block the rest.
 pub(super) fn readable<T>(
     items: Vec<Item>,

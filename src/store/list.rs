@@ -87,7 +87,7 @@ impl Store {
         }
     }
 
-    /// All WorkSpaces of the table that can be read, and how many items cannot.
+    /// All readable WorkSpaces of the table, and the number of unreadable items.
     ///
     /// # Errors
     /// The table was not read.
@@ -252,7 +252,7 @@ impl Store {
         Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
     }
 
-    /// The items of these keys, at most 100, read consistently. DynamoDB may answer some of them only,
+    /// The items of these keys, at most 100, read consistently. DynamoDB may return only some,
     /// or none, while it is busy.
     pub(super) async fn batch(&self, table: &str, mut keys: Vec<Item>) -> Result<Vec<Item>, Fault> {
         let mut items = vec![];

@@ -10,7 +10,7 @@ use uuid::{ContextV7, Uuid};
 
 use super::fault::{Written, write_for_caller};
 use super::item::{Item, string, to_item, to_workspace};
-use super::{Store, clock_is_ahead, within};
+use super::{Store, overtaken, within};
 use crate::error::{Fault, ProtectionError};
 use crate::ids::Target;
 use crate::timestamp::Timestamp;
@@ -110,9 +110,7 @@ fn explain_refusal(
     match last {
         // An earlier attempt landed, and its answer was lost.
         Some(last) if last == id => Ok(workspace),
-        Some(last) if *last > *id => {
-            Err(clock_is_ahead("the last change of its protection").into())
-        }
+        Some(last) if *last > *id => Err(overtaken("the last change of its protection").into()),
         Some(_) | None => Err(Fault::internal("no clause explains the failed condition").into()),
     }
 }

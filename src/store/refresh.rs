@@ -31,7 +31,7 @@ const NOT_MISSING: &str = "attribute_not_exists(MissingSince)";
 /// The WorkSpace has been missing ever since the time that was read.
 const SAME_MISSING: &str = "MissingSince = :missing_since";
 /// The WorkSpace is not protected: a protection must not expire with its item.
-const NO_PROTECTION: &str = "attribute_not_exists(Protection)";
+const NOT_PROTECTED: &str = "attribute_not_exists(Protection)";
 
 /// The changes of the write that notes that a WorkSpace is missing.
 const MISSING: &str = "SET MissingSince = :now";
@@ -93,7 +93,7 @@ impl Store {
         Ok(write(as_read(request, read, &[NOT_MISSING])).await?.is_made())
     }
 
-    /// Takes the note back that a WorkSpace has been missing `since` then, and changes nothing else.
+    /// Takes back the note of a WorkSpace missing since `since`, and changes nothing else.
     ///
     /// # Errors
     /// It is not known whether the write was made.
@@ -109,7 +109,7 @@ impl Store {
         Ok(write(request).await?.is_made())
     }
 
-    /// Marks a WorkSpace as gone that has been missing `since` then, if it is not protected and the
+    /// Marks as gone a WorkSpace missing since `since`, if it is not protected and the
     /// item is still as it was read.
     ///
     /// # Errors
@@ -126,7 +126,7 @@ impl Store {
             .expression_attribute_values(":terminated", string(State::Terminated))
             .expression_attribute_values(":expires_at", expires_at(expiry).1)
             .expression_attribute_values(":missing_since", string(since));
-        Ok(write(as_read(request, read, &[SAME_MISSING, NO_PROTECTION])).await?.is_made())
+        Ok(write(as_read(request, read, &[SAME_MISSING, NOT_PROTECTED])).await?.is_made())
     }
 
     fn update(&self, id: &WorkspaceId, change: &str) -> UpdateItemFluentBuilder {

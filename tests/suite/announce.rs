@@ -220,6 +220,7 @@ async fn a_batch_goes_on_at_the_first_refused_event() {
             "CreatedAt": { "S": "2025-01-01T12:00:00Z" },
             "EndedAt": { "S": "2025-01-01T12:20:00Z" },
             "FleetMode": { "S": "Simulated" },
+            "Attempt": { "N": "1" },
         } } })
     };
     let mut changes: Vec<_> = (0..30).map(|number| change(number, "SUCCEEDED")).collect();

@@ -44,8 +44,9 @@ fn ended_rebuild(number: u8, key: &str) -> Value {
         "StartedAt": "2025-01-01T00:01:00Z",
         "EndedAt": "2025-01-01T00:21:00Z",
         "Status": "SUCCEEDED",
-        "IdempotencyKey": key,
+        "IdempotencyKey": format!("simulated: {key}"),
         "FleetMode": "Simulated",
+        "Attempt": 1,
     })
 }
 
@@ -80,11 +81,12 @@ async fn each_allowed_state_accepts_a_rebuild() {
             "Id": rebuild,
             "CreatedAt": now,
             "Status": "REQUESTED",
-            "IdempotencyKey": format!("request: {}", request.as_str().expect("an id")),
+            "IdempotencyKey": format!("simulated: request: {}", request.as_str().expect("an id")),
             "RequestedBy": "arn:aws:iam::000000000000:user/local",
             "SourceIp": "127.0.0.1",
             "RequestId": null,
             "FleetMode": "Simulated",
+            "Attempt": 0,
         });
         assert_eq!(item, expected);
 
@@ -182,7 +184,7 @@ async fn a_repeated_key_gets_the_first_answer() {
     let first = system.send(&ask).await;
     assert_eq!(first.header("idempotency-replayed"), None);
     let item = system.item(id).await;
-    assert_eq!(item["Rebuild"]["IdempotencyKey"], "4711");
+    assert_eq!(item["Rebuild"]["IdempotencyKey"], "simulated: 4711");
     system.wire.operations();
 
     let status = first.status;
@@ -230,7 +232,10 @@ async fn the_last_value_of_a_repeated_header_counts() {
         .with("idempotency-key", "not a key")
         .with("idempotency-key", "4711");
     system.send(&twice).await.id();
-    assert_eq!(system.item("ws-available0001").await["Rebuild"]["IdempotencyKey"], "4711");
+    assert_eq!(
+        system.item("ws-available0001").await["Rebuild"]["IdempotencyKey"],
+        "simulated: 4711"
+    );
 
     let text_last = Ask::rebuild("ws-stopped0001").with("content-type", "text/plain");
     assert_eq!(system.send(&text_last).await.status, 415);
@@ -517,6 +522,8 @@ async fn a_workspace_is_shown_with_its_rebuild() {
         "status": "REQUESTED",
         "created_at": accepted.data()["created_at"],
         "previous_state": "AVAILABLE",
+        "cancellable": true,
+        "simulated": true,
         "requested_by": "arn:aws:iam::000000000000:user/local",
     });
     assert_eq!(system.send(&Ask::get(&path)).await.data(), shown);
@@ -599,6 +606,8 @@ async fn a_rebuild_can_be_polled_until_it_ends() {
         "status": "REQUESTED",
         "created_at": accepted.data()["created_at"],
         "previous_state": "ERROR",
+        "cancellable": true,
+        "simulated": true,
         "requested_by": "arn:aws:iam::000000000000:user/local",
         "reason": "ticket 4711",
     });
@@ -621,6 +630,7 @@ async fn a_rebuild_can_be_polled_until_it_ends() {
         "ended_at": "2025-01-01T00:21:00Z",
         "previous_state": "STOPPED",
         "snapshot_at": "2024-12-31T12:00:00Z",
+        "simulated": true,
         "error": { "code": "REBUILD_FAILED", "message": "the fleet says ERROR" },
     });
     assert_eq!((ended.status, ended.header("retry-after"), ended.data()), (200, None, data));

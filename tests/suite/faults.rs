@@ -214,6 +214,7 @@ async fn a_rebuild_with_an_older_id_than_the_last_one_is_refused() {
             "Status": "SUCCEEDED",
             "IdempotencyKey": "another",
             "FleetMode": "Simulated",
+            "Attempt": 0,
         });
         let item = json!({ "WorkspaceId": ID, "State": "AVAILABLE", "Rebuild": rebuild });
         system.put("workspaces", item.clone()).await;
@@ -378,7 +379,7 @@ async fn a_retry_by_the_sdk_settles_an_unknown_outcome() {
     assert_eq!(system.send(&ask).await.status, 500);
     system.wire.script(&[Through]);
     assert_eq!(system.send(&ask).await.body, r#"{"FailedRequests":[]}"#);
-    assert_eq!(system.item(ID).await["Rebuild"]["IdempotencyKey"], "sdk: 4711");
+    assert_eq!(system.item(ID).await["Rebuild"]["IdempotencyKey"], "simulated: sdk: 4711");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use rebuild_workspaces::ids::{DirectoryId, Target, WorkspaceId};
 use rebuild_workspaces::rebuild::{IdempotencyKey, Rebuild};
+use rebuild_workspaces::timestamp::Timestamp;
 use rebuild_workspaces::workspace::Filter;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
@@ -139,6 +140,7 @@ async fn a_requested_rebuild_can_be_cancelled() {
         "created_at": accepted.data()["created_at"],
         "ended_at": data["ended_at"],
         "previous_state": "AVAILABLE",
+        "simulated": true,
         "requested_by": CALLER,
         "cancelled_by": CALLER,
     });
@@ -167,17 +169,20 @@ async fn only_a_requested_rebuild_can_be_cancelled() {
     let ended = ended.header("location").expect("a location").to_owned();
     let delete = Ask::new("DELETE", &ended);
 
+    let now = json!(Timestamp::from(OffsetDateTime::now_utc()));
     let mut item = system.item(ID).await;
     item["Rebuild"]["ClaimId"] = json!("11111111-1111-4111-8111-111111111111");
-    item["Rebuild"]["ClaimedAt"] = json!("2025-01-01T00:00:00Z");
-    item["Rebuild"]["SnapshotAt"] = json!("2025-01-01T00:00:00Z");
+    item["Rebuild"]["ClaimedAt"] = now.clone();
+    item["Rebuild"]["SnapshotAt"] = now.clone();
     system.put("workspaces", item).await;
+    let location = system.send(&Ask::get(&ended)).await;
+    assert_eq!(location.data()["cancellable"], false);
     let claimed = "the rebuild is being handed over to the fleet, so it can no longer be cancelled";
     assert_eq!(system.send(&delete).await, refused(claimed));
 
     let mut item = system.item(ID).await;
     item["Rebuild"]["Status"] = json!("STARTED");
-    item["Rebuild"]["StartedAt"] = json!("2025-01-01T00:00:00Z");
+    item["Rebuild"]["StartedAt"] = now.clone();
     item["OpenRebuild"] = json!("HANDED_OVER");
     system.put("workspaces", item).await;
     let only = "only a REQUESTED one can be cancelled";
@@ -520,7 +525,7 @@ async fn open_rebuilds_are_listed_oldest_first() {
         };
         let mut rebuild = json!({
             "Id": format!("01941f29-7c00-7000-8000-0000000000{number:02x}"),
-            "CreatedAt": since, "Status": status, "IdempotencyKey": "k", "FleetMode": "Simulated",
+            "CreatedAt": since, "Status": status, "IdempotencyKey": "k", "FleetMode": "Simulated", "Attempt": 0,
         });
         if *queue != "REQUESTED" {
             rebuild["ClaimId"] = json!("11111111-1111-4111-8111-111111111111");
@@ -567,7 +572,7 @@ async fn a_token_belongs_to_its_listing() {
     for id in [ID, "ws-stopped0001"] {
         for number in 1..4 {
             let id_of_rebuild = format!("01941f29-7c00-7000-8000-0000000000{number:02x}");
-            let record = json!({ "WorkspaceId": id, "RebuildId": id_of_rebuild, "CreatedAt": "2025-01-01T00:00:00Z", "EndedAt": "2025-01-01T00:00:00Z", "Status": "SUCCEEDED", "IdempotencyKey": "k", "FleetMode": "Simulated" });
+            let record = json!({ "WorkspaceId": id, "RebuildId": id_of_rebuild, "CreatedAt": "2025-01-01T00:00:00Z", "EndedAt": "2025-01-01T00:00:00Z", "Status": "SUCCEEDED", "IdempotencyKey": "k", "FleetMode": "Simulated", "Attempt": 0 });
             system.put("rebuilds", record).await;
         }
         system.send(&Ask::rebuild(id)).await.id();

@@ -1,11 +1,14 @@
 //! The function as Lambda calls it: the fields of the event, and the serialised response.
 
 use aws_smithy_types::base64;
+use local::gateway;
 use rebuild_workspaces::http::Event;
+use rebuild_workspaces::rebuild::FleetMode;
+use rebuild_workspaces::service::Service;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
-use crate::system::System;
+use crate::system::{Ask, System};
 
 /// An API Gateway event with a request id of its own. The body is base64, so that it can be any
 /// bytes.
@@ -260,7 +263,7 @@ async fn a_path_that_is_encoded_in_either_field_is_not_found() {
 }
 
 /// Milliseconds since 1970, as API Gateway gives them, this many seconds from now.
-fn epoch(seconds: i64) -> Value {
+pub fn epoch(seconds: i64) -> Value {
     let time = OffsetDateTime::now_utc() + Duration::seconds(seconds);
     json!(i64::try_from(time.unix_timestamp_nanos() / 1_000_000).expect("a time of this age"))
 }
@@ -293,10 +296,14 @@ async fn a_request_that_was_held_up_changes_nothing() {
 #[tokio::test]
 async fn a_recent_request_a_future_one_and_one_without_a_time_are_answered() {
     let system = System::start().await;
-    for time in [None, Some(Value::Null), Some(epoch(0)), Some(epoch(-10)), Some(epoch(600))] {
-        for mut event in each_request() {
-            if let Some(time) = &time {
-                event["requestContext"]["requestTimeEpoch"] = time.clone();
+    // Each later than the one before it, since an older change of a protection is refused.
+    for time in [Some(-10), Some(0), Some(600), None] {
+        for (number, mut event) in (0..).zip(each_request()) {
+            if let Some(seconds) = time {
+                let epoch = epoch(seconds).as_i64().expect("a number") + number;
+                event["requestContext"]["requestTimeEpoch"] = json!(epoch);
+            } else if number % 2 == 0 {
+                event["requestContext"]["requestTimeEpoch"] = Value::Null;
             }
             let response = system.invoke(&event).await;
             assert!(response["statusCode"].as_u64() < Some(500), "{time:?}: {response}");
@@ -492,4 +499,47 @@ async fn a_body_that_is_not_in_base64_is_text() {
     event["body"] = json!("{");
     let response = system.invoke(&event).await;
     assert_eq!(response["statusCode"], 400, "{response}");
+}
+
+/// It was held up inside the function. Meanwhile another rebuild was accepted and ended, and another
+/// request confirmed the protection.
+#[tokio::test]
+async fn a_request_that_was_overtaken_changes_nothing() {
+    let system = System::start().await;
+    let late = |method: &str, path: &str| {
+        let mut event = event(method, path, &[], b"");
+        event["requestContext"]["requestTimeEpoch"] = epoch(-10);
+        event
+    };
+    system.send(&Ask::rebuild("ws-available0001")).await.id();
+    system.end_rebuild().await;
+    let protection = "/workspaces/ws-protected0001/protection";
+    assert_eq!(system.send(&Ask::new("PUT", protection)).await.status, 200);
+    for (event, id) in [
+        (late("POST", "/workspaces/ws-available0001/rebuilds"), "ws-available0001"),
+        (late("DELETE", protection), "ws-protected0001"),
+    ] {
+        let before = system.item(id).await;
+        let response = system.invoke(&event).await;
+        assert_eq!(response["statusCode"], 503, "{response}");
+        assert!(text_of(&response).contains("nothing was changed"), "{response}");
+        assert_eq!(system.item(id).await, before);
+    }
+}
+
+/// The fleet was switched from the simulated to the real one.
+#[tokio::test]
+async fn a_simulated_rebuild_is_no_earlier_request_for_a_real_one() {
+    let system = System::start().await;
+    let key = ("idempotency-key", "change-4711");
+    let event = || event("POST", "/workspaces/ws-available0001/rebuilds", &[key], b"");
+    let simulated = system.invoke(&event()).await;
+    assert_eq!(simulated["statusCode"], 202, "{simulated}");
+    system.end_rebuild().await;
+    let again = system.invoke(&event()).await;
+    assert_eq!(again["multiValueHeaders"]["idempotency-replayed"], json!(["true"]), "{again}");
+    let real = Service::new(system.store.clone(), FleetMode::AmazonWorkSpaces);
+    let real = gateway::invoke(real, event().to_string()).await;
+    assert_eq!(real["statusCode"], 202, "{real}");
+    assert_eq!(real["multiValueHeaders"].get("idempotency-replayed"), None, "{real}");
 }

@@ -51,10 +51,10 @@ async fn post(api: &str, name: &str, random: &mut TestRng) -> Posted {
     }
     let mark = match (is_aws, has_key) {
         (false, _) => ("Reason", name.to_owned()),
-        (true, true) => ("IdempotencyKey", format!("sdk: {name}")),
+        (true, true) => ("IdempotencyKey", format!("simulated: sdk: {name}")),
         (true, false) => {
             let request_id = answers[0].header("x-amzn-requestid").expect("an id");
-            ("IdempotencyKey", format!("request: {request_id}"))
+            ("IdempotencyKey", format!("simulated: request: {request_id}"))
         }
     };
     Posted { workspace_id, mark, answers }

@@ -2,6 +2,7 @@
 
 mod burst;
 pub mod chance;
+mod delay;
 mod faults;
 mod fleet;
 mod hostile;

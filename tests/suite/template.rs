@@ -97,7 +97,12 @@ async fn accept(system: &System, id: &str, mode: FleetMode) {
         idempotency_key: None,
         reason: None,
         maximum_snapshot_age_hours: None,
-        caller: Caller::default(),
+        caller: Caller {
+            arn: None,
+            source_ip: None,
+            request_id: None,
+            requested_at: OffsetDateTime::now_utc(),
+        },
     };
     let service = Service::new(system.store.clone(), mode);
     let id = WorkspaceId::try_from(id.to_owned()).expect("an id");

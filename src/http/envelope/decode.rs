@@ -24,7 +24,7 @@ pub(super) struct Paging<'a> {
     pub(super) token: Option<&'a str>,
 }
 
-/// Refuses other parameters than these. A misspelt filter must not list everything, and a parameter in
+/// Refuses all parameters but these. A misspelt filter must not list everything, and a parameter in
 /// the query instead of the body must not be left out of a rebuild.
 pub(super) fn check_query(call: &Call<'_>, names: &[&str]) -> Result<(), Failure> {
     if call.query_names().all(|name| names.contains(&name)) {

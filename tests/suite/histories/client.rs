@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 
 use super::model::{Operation, Refusal, Request, Said};
 use crate::aws_cbor;
-use crate::lambda::event;
+use crate::lambda::{epoch, event};
 use crate::system::{Answer, Ask, System};
 
-/// The formats in which a rebuild can be requested. An event is sent again, as Lambda may deliver it.
+/// The formats in which a rebuild can be requested. An event is sent late and again, as Lambda may
+/// deliver it.
 #[derive(Clone, Copy, PartialEq)]
 enum Face {
     Envelope,
@@ -47,7 +48,12 @@ impl Clients {
             clock: AtomicU64::new(1),
             ids: Mutex::default(),
             operations: Mutex::default(),
-            events: [(); 2].map(|()| event("POST", &path, &[], b"")),
+            // The API has got them now, and they arrive in the function at any time later.
+            events: [(); 2].map(|()| {
+                let mut event = event("POST", &path, &[], b"");
+                event["requestContext"]["requestTimeEpoch"] = epoch(0);
+                event
+            }),
         }
     }
 

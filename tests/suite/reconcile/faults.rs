@@ -106,7 +106,7 @@ impl Scenario {
                 }
             }
         }
-        world.settle().await;
+        world.settle(1).await;
         let mut ends = BTreeMap::new();
         for (id, may_be_unknown, point) in &points {
             let end = world.check(id, 1).remove(0);

@@ -156,6 +156,7 @@ async fn a_hostile_fleet_makes_no_record_false() {
     let mut subjects = Vec::new();
     let (mut accepted, mut faults, mut passes, mut ended) = (0, 0, 0, Vec::new());
     let mut most_running = 0;
+    let (mut on_their_way, mut landed_late) = (Vec::new(), 0);
     while accepted < rebuilds || faults < 5 * rebuilds {
         subjects.resize_with(WORKSPACES, || Subject {
             id: world.add(machine(&mut chance)),
@@ -186,8 +187,15 @@ async fn a_hostile_fleet_makes_no_record_false() {
             world.pass_time(Duration::hours(5));
         }
         let ((first, first_line), (second, second_line)) = (world.process(0), world.process(1));
-        first_line.be_random(chance.fork());
-        second_line.be_random(chance.fork());
+        for line in [&first_line, &second_line] {
+            line.be_random(chance.fork());
+            // A process may be stopped for so long.
+            let (world, mut chance) = (Arc::clone(&world), chance.fork());
+            line.delay(move || {
+                let times = [Duration::seconds(2), Duration::seconds(20), Duration::minutes(50)];
+                world.pass_time(chance.up_to(*chance.clone().pick(&times)));
+            });
+        }
         let ran_before = running(&world);
         let is_alone = chance.one_in(2);
         tokio::join!(until_death(&first_line, first.follow()), async {
@@ -201,6 +209,12 @@ async fn a_hostile_fleet_makes_no_record_false() {
         assert!(run <= ran_before + free, "{run} run, {ran_before} before, alone: {is_alone}");
         most_running = most_running.max(run);
         faults += first_line.faults() + second_line.faults();
+        on_their_way.extend(first_line.take_on_their_way());
+        on_their_way.extend(second_line.take_on_their_way());
+        if chance.one_in(4) {
+            landed_late += on_their_way.len();
+            world.land(std::mem::take(&mut on_their_way));
+        }
         passes += 1;
         if passes % 15 == 0 {
             world.process(0).0.sync().await.expect("a pass");
@@ -225,7 +239,7 @@ async fn a_hostile_fleet_makes_no_record_false() {
         }
     }
     println!(
-        "{accepted} rebuilds, {passes} passes, {faults} calls that failed, \
+        "{accepted} rebuilds, {passes} passes, {faults} calls that failed, {landed_late} landed late, \
          {wrong_answers} wrong answers about a WorkSpace, at most {most_running} at once, \
          ends: {ends:?}"
     );

@@ -24,6 +24,10 @@ pub enum Fault {
     /// It has its effect, the answer is lost, and the SDK's second attempt is answered. The SDK
     /// does not retry a hand-over.
     AnswerLostAndRetried,
+    /// It has its effect, and the process waits for its turn, or for time to pass, before it sees the answer.
+    AnswerLate,
+    /// It fails, and has its effect once the test lets it land.
+    LandsLate,
     /// The process dies before it makes the call.
     Died,
 }
@@ -33,9 +37,14 @@ impl Fault {
     /// nothing.)
     pub fn of(call: &str) -> &'static [Self] {
         match call {
-            "write item" | "write record" => {
-                &[Self::NotDone, Self::AnswerLost, Self::AnswerLostAndRetried, Self::Died]
-            }
+            "write item" | "write record" => &[
+                Self::NotDone,
+                Self::AnswerLost,
+                Self::AnswerLostAndRetried,
+                Self::AnswerLate,
+                Self::LandsLate,
+                Self::Died,
+            ],
             _ => &[Self::NotDone, Self::AnswerLost, Self::Died],
         }
     }
@@ -59,6 +68,20 @@ struct LineState {
     turn: Option<Turn>,
     waker: Option<Waker>,
     has_died: bool,
+    /// Makes time pass before a late answer.
+    delay: Option<Delay>,
+    /// Requests that have yet to land: operations and bodies.
+    on_their_way: Vec<(String, Vec<u8>)>,
+    /// The last call fails, and lands later.
+    lands_late: bool,
+}
+
+struct Delay(Box<dyn FnMut() + Send>);
+
+impl std::fmt::Debug for Delay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Delay")
+    }
 }
 
 /// Whether a call that waits may go on.
@@ -95,6 +118,16 @@ impl Line {
         self.with(|line| line.pace = Some(pace));
     }
 
+    /// Makes time pass before each late answer.
+    pub fn delay(&self, pass_time: impl FnMut() + Send + 'static) {
+        self.with(|line| line.delay = Some(Delay(Box::new(pass_time))));
+    }
+
+    /// The requests that have yet to land.
+    pub fn take_on_their_way(&self) -> Vec<(String, Vec<u8>)> {
+        self.with(|line| std::mem::take(&mut line.on_their_way))
+    }
+
     /// The calls so far.
     pub fn calls(&self) -> Vec<&'static str> {
         self.with(|line| line.calls.clone())
@@ -113,6 +146,11 @@ impl Line {
     /// Makes each later call wait for its turn.
     pub fn take_turns(&self) {
         self.with(|line| line.turn = Some(Turn::Running));
+    }
+
+    /// Whether calls wait for their turn, even just after the clocks were read.
+    pub fn takes_turns(&self) -> bool {
+        self.with(|line| line.turn.is_some())
     }
 
     /// The call that waits for its turn.
@@ -170,12 +208,28 @@ impl Line {
     /// Makes a call with the effect `act`, unless a fault prevents it. `None` means no answer.
     pub async fn carry<T>(&self, name: &'static str, act: impl Fn() -> T) -> Option<T> {
         self.turn(name).await;
-        while self.with(|line| line.pace.as_mut().is_some_and(|pace| pace.one_in(2))) {
+        // A hand-over is sent at once. (A process that is stopped just then is what no client can exclude.)
+        let lets_others_go = name != "hand over";
+        while lets_others_go && self.with(|line| line.pace.as_mut().is_some_and(|it| it.one_in(2)))
+        {
             tokio::task::yield_now().await;
         }
         match self.next_fault(name) {
             None => Some(act()),
             Some(Fault::NotDone) => None,
+            Some(Fault::AnswerLate) => {
+                let answer = act();
+                self.turn("answer").await;
+                if let Some(Delay(mut pass_time)) = self.with(|line| line.delay.take()) {
+                    pass_time();
+                    self.with(|line| line.delay = Some(Delay(pass_time)));
+                }
+                Some(answer)
+            }
+            Some(Fault::LandsLate) => {
+                self.with(|line| line.lands_late = true);
+                None
+            }
             Some(Fault::AnswerLost) => {
                 act();
                 None
@@ -193,12 +247,11 @@ impl Line {
 }
 
 /// The reads of the index of open rebuilds: one of each queue.
-const INDEX_READS: [&str; 5] = [
+const INDEX_READS: [&str; 4] = [
     "read index: ENDED",
     "read index: HANDED_OVER",
     "read index: REQUESTED",
     "read index: REBUILDING",
-    "read index: STARTED",
 ];
 
 /// The queue that a call reads.
@@ -240,15 +293,17 @@ impl HttpConnector for Wire {
                 "Scan" => "read table",
                 other => panic!("unexpected call: {other}"),
             };
-            match line.carry(name, || answer(&database, &operation, &body)).await {
-                Some(answer) => Ok(answer),
-                None => Err(ConnectorError::io("injected fault".into())),
+            let carried = line.carry(name, || answer(&database, &operation, &body)).await;
+            if line.with(|line| std::mem::take(&mut line.lands_late)) {
+                line.with(|line| line.on_their_way.push((operation, body)));
             }
+            carried.ok_or_else(|| ConnectorError::io("injected fault".into()))
         })
     }
 }
 
-fn answer(database: &Database, operation: &str, body: &[u8]) -> HttpResponse {
+/// The answer of the database to a request.
+pub fn answer(database: &Database, operation: &str, body: &[u8]) -> HttpResponse {
     macro_rules! call {
         ($method:ident) => {{
             let request = serde_json::from_slice(body).expect("a request of the SDK");

@@ -13,20 +13,20 @@ use super::machine::{Answer, Machine};
 use super::world::{PASS, World};
 
 /// The position of the claim among the calls of a pass that hands one rebuild over.
-const CLAIM: usize = 9;
+pub const CLAIM: usize = 9;
 
 fn text(value: &str) -> serde_json::Value {
     json!({ "S": value })
 }
 
 /// How often the WorkSpace was wiped for one of our rebuilds.
-fn own_wipes(world: &World, id: &WorkspaceId) -> usize {
+pub fn own_wipes(world: &World, id: &WorkspaceId) -> usize {
     world.machine(id, |machine, _| machine.wipes.iter().filter(|wipe| wipe.by.is_some()).count())
 }
 
 /// Runs a pass a minute until the rebuild has ended; returns its code, checked against the truth, and
 /// the minutes that it took.
-async fn end_of(world: &Arc<World>, id: &WorkspaceId) -> (String, usize) {
+pub async fn end_of(world: &Arc<World>, id: &WorkspaceId) -> (String, usize) {
     for minutes in 0..400 {
         world.pass().await;
         if world.item(id).get("OpenRebuild").is_none() {

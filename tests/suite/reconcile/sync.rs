@@ -66,6 +66,8 @@ impl Fleet for Listing {
         panic!("sync rebuilds nothing")
     }
 
+    async fn wait_for_place(&self) {}
+
     async fn rebuild(&self, _: &WorkspaceId) -> Result<(), HandOverError> {
         panic!("sync rebuilds nothing")
     }
@@ -453,7 +455,7 @@ async fn an_outdated_answer_changes_nothing() {
     }
 }
 
-/// The same of a WorkSpace that was missing when it was read.
+/// The same for a WorkSpace that was already missing when sync read it.
 #[tokio::test]
 async fn an_outdated_answer_takes_nobody_away() {
     let world = World::new();

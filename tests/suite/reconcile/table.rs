@@ -50,8 +50,19 @@ fn stages(since: Timestamp) -> [Stage; 4] {
     ]
 }
 
-/// The expected step: its name, or the code of the end.
+/// The expected step: its name, or the code of the end. Four hours after the claim, only a state that
+/// decides may still settle, and only at the first try.
 fn expected(stage: Stage, seen: Option<State>, age: i64, noted: Noted) -> &'static str {
+    let step = expected_in_time(stage, seen, age, noted);
+    let is_late = stage != Stage::Requested && age >= 14400;
+    match (step, noted) {
+        ("note", Noted::Nothing) | ("wait", Noted::Same(_)) => step,
+        ("note" | "clear" | "wait" | "see", _) if is_late => "TIMED_OUT",
+        _ => step,
+    }
+}
+
+fn expected_in_time(stage: Stage, seen: Option<State>, age: i64, noted: Noted) -> &'static str {
     use State::{
         AdminMaintenance, Available, Error, Impaired, Maintenance, Pending, Rebooting, Rebuilding,
         Restoring, Starting, Stopped, Stopping, Suspended, Terminated, Terminating, Unhealthy,
@@ -67,7 +78,6 @@ fn expected(stage: Stage, seen: Option<State>, age: i64, noted: Noted) -> &'stat
         Noted::Nothing => "wait",
         Noted::Same(_) | Noted::Other => "clear",
     };
-    let wait_or_time_out = if age < 14400 { wait } else { "TIMED_OUT" };
     match (stage, seen) {
         (_, None | Some(Terminating | Terminated)) => after(180, "WORKSPACE_GONE"),
         (Stage::Requested, Some(Available | Stopped | Error | Unhealthy | Rebooting)) => {
@@ -88,13 +98,9 @@ fn expected(stage: Stage, seen: Option<State>, age: i64, noted: Noted) -> &'stat
         (Stage::Started { .. }, Some(Available | Stopped | Error | Unhealthy)) if age >= 1800 => {
             after(180, "NOT_OBSERVED")
         }
-        (
-            Stage::Claimed { .. } | Stage::Started { .. },
-            Some(Available | Stopped | Error | Unhealthy),
-        ) => wait,
         (Stage::Observed { .. }, Some(Available | Stopped)) => after(180, "SUCCEEDED"),
         (Stage::Observed { .. }, Some(Error | Unhealthy)) => after(180, "REBUILD_FAILED"),
-        (_, Some(_)) => wait_or_time_out,
+        (_, Some(_)) => wait,
     }
 }
 
@@ -111,7 +117,8 @@ fn at(stage: Stage, begin: OffsetDateTime) -> Rebuild {
             rebuild.claim = claimed(since, HandOver::Accepted { started_at: at });
         }
         Stage::Observed { since } => {
-            rebuild.claim = claimed(since, HandOver::Observed { started_at: at, at });
+            rebuild.claim =
+                claimed(since, HandOver::Observed { started_at: at, at, inferred: false });
         }
         Stage::Ended => {
             rebuild.phase = Phase::Ended(Ending { at, conclusion: Conclusion::Succeeded });
@@ -129,10 +136,10 @@ fn word(step: Step) -> (String, Option<State>) {
         Step::Look => "look",
         Step::Observe(Some(_)) => "note",
         Step::Observe(None) => "clear",
-        Step::HandOver(_) => "hand over",
+        Step::HandOver { .. } => "hand over",
         Step::ObserveRebuilding => "see",
         Step::Close => "close",
-        Step::Gone => return ("WORKSPACE_GONE".to_owned(), Some(State::Terminated)),
+        Step::Gone { .. } => return ("WORKSPACE_GONE".to_owned(), Some(State::Terminated)),
         Step::End(end) => {
             let code = end.conclusion.error().map(|error| error.code.clone());
             return (code.unwrap_or_else(|| end.conclusion.status().to_string()), Some(end.state));

@@ -86,6 +86,8 @@ pub fn check(record: &Rebuild, machine: &Machine) -> String {
             false
         }
     };
+    let claims_ours = record.observed_at().is_some() && !record.is_inferred();
+    assert!(!claims_ours || is_answered, "nobody confirmed the call: {}", context());
     let is_snapshot_true =
         own.is_none() || record.claim.map(|claim| claim.snapshot_at) == machine.snapshot_at;
     assert!(is_snapshot_true, "the user's files went back to something else: {}", context());

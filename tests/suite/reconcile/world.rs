@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use super::chance::Chance;
-use super::line::{Fault, Line, Wire};
+use super::line::{self, Fault, Line, Wire};
 use super::machine::Machine;
 use super::truth;
 use crate::system;
@@ -73,6 +73,13 @@ pub struct Snapshot {
     item: Value,
     machine: Machine,
     now: OffsetDateTime,
+}
+
+impl Snapshot {
+    /// Whether the fleet has other answers to hand-overs than to take them.
+    pub fn has_answers(&self) -> bool {
+        !self.machine.answers.is_empty()
+    }
 }
 
 /// The fleet, as one process reaches it.
@@ -129,10 +136,17 @@ impl Fleet for FakeFleet {
         answer.unwrap_or_else(|| Err("no answer".into()))
     }
 
+    async fn wait_for_place(&self) {}
+
     async fn rebuild(&self, id: &WorkspaceId) -> Result<(), HandOverError> {
         let take = || {
             let rebuild = self.world.rebuild(id);
-            assert!(rebuild.claim.is_some(), "handed over without a claim");
+            let claimed_at = rebuild.claim.expect("handed over without a claim").at;
+            let delay = Timestamp::from(self.world.now()).since(claimed_at);
+            assert!(
+                delay <= Duration::seconds(15) || self.line.takes_turns(),
+                "called {delay} later"
+            );
             if self.world.is_throttled() {
                 return Err(HandOverError::NotTaken("throttled".into()));
             }
@@ -289,14 +303,17 @@ impl World {
 
     /// Puts the parked WorkSpaces back into the table, each at the time when it was parked, and
     /// runs passes until nothing is open.
-    pub async fn settle(self: &Arc<Self>) {
+    pub async fn settle(self: &Arc<Self>, at_a_time: usize) {
         let parked = std::mem::take(&mut *self.parked.lock().expect("unpoisoned"));
         for (time, items) in parked {
-            *self.now.lock().expect("unpoisoned") = time;
-            for item in &items {
-                self.put_item(item);
+            // While hand-overs of one of them have no answer, the others would have to wait.
+            for items in items.chunks(at_a_time) {
+                *self.now.lock().expect("unpoisoned") = time;
+                for item in items {
+                    self.put_item(item);
+                }
+                self.until_quiet().await;
             }
-            self.until_quiet().await;
         }
     }
 
@@ -305,6 +322,13 @@ impl World {
         let mut item = self.item(id);
         change(&mut item);
         self.put_item(&item);
+    }
+
+    /// Lets requests land that were held up.
+    pub fn land(&self, on_their_way: Vec<(String, Vec<u8>)>) {
+        for (operation, body) in on_their_way {
+            line::answer(&self.database, &operation, &body);
+        }
     }
 
     /// Removes a WorkSpace from the table.
@@ -535,13 +559,14 @@ fn from_attributes(attributes: &Value, previous_state: Option<&Value>) -> Rebuil
     serde_json::from_value(plain.into()).expect("a rebuild")
 }
 
-/// A string, a whole number, or a map of them.
+/// A string, a whole number, a truth value, or a map of them.
 fn plain(value: &Value) -> Value {
     if let Some(map) = value["M"].as_object() {
         return map.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
     }
-    match value["N"].as_str() {
-        Some(number) => number.parse::<u64>().expect("a whole number").into(),
-        None => value["S"].clone(),
+    match (value["N"].as_str(), value["BOOL"].as_bool()) {
+        (Some(number), _) => number.parse::<u64>().expect("a whole number").into(),
+        (None, Some(is_true)) => is_true.into(),
+        (None, None) => value["S"].clone(),
     }
 }
