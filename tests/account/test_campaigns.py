@@ -327,6 +327,7 @@ def test_what_changed_since_the_plan_is_left_alone(empty):
     event = json.loads((ROOT / "events/rebuild-in-directory.json").read_text())
     path = "workspaces/ws-unhealthy0001/rebuilds"
     event |= {"path": f"/{path}", "pathParameters": {"proxy": path}}
+    event["requestContext"]["path"] = f"/v1/{path}"
     del event["requestContext"]["identity"]["userArn"]
     empty.running.client("lambda").invoke(FunctionName=empty.running.outputs["RebuildFunction"], Payload=json.dumps(event))
     while campaigns.records("ws-unhealthy0001")[0]["status"] in OPEN:
