@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use serde_with::{MapSkipError, serde_as};
 use sha2::{Digest as _, Sha256};
 use time::Duration;
 
@@ -127,10 +128,11 @@ impl Parameters<'_> {
     }
 }
 
-/// The keys of a WorkSpace's ended rebuilds, by their hash.
+/// The keys of a WorkSpace's ended rebuilds, by their hash. Reading skips what is unreadable.
+#[serde_as]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Keys(BTreeMap<String, Remembered>);
+pub struct Keys(#[serde_as(as = "MapSkipError<_, _>")] BTreeMap<String, Remembered>);
 
 /// The rebuild of a remembered key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -110,7 +110,12 @@ fn in_time(rebuild: &Rebuild, step: Step, look: Look, since: Timestamp) -> Step 
         Step::Wait if noted == Some(Class::of(look.state)) => step,
         Step::End(_) => step,
         Step::Gone { .. } => Step::Gone { is_late: true },
-        _ => unknown(UnknownCode::TimedOut),
+        Step::Wait
+        | Step::Look
+        | Step::Observe(_)
+        | Step::HandOver { .. }
+        | Step::ObserveRebuilding
+        | Step::Close => unknown(UnknownCode::TimedOut),
     }
 }
 

@@ -49,7 +49,7 @@ impl Store {
             #Rebuild.StartedAt = if_not_exists(#Rebuild.StartedAt, :now), \
             #Rebuild.ObservedAt = :now, OpenRebuild = :queue, {NEXT_ATTEMPT}"
         );
-        // Nobody has recorded that the fleet took the call.
+        // No pass has recorded the fleet's answer.
         let is_inferred = open.rebuild.started_at().is_none();
         if is_inferred {
             change += ", #Rebuild.Inferred = :true";

@@ -10,7 +10,7 @@ use tracing::error;
 
 use crate::error::{Fault, chain};
 use crate::ids::WorkspaceId;
-use crate::rebuild::{Keys, Rebuild, RebuildId, Remembered};
+use crate::rebuild::{Keys, Rebuild, RebuildId};
 use crate::state::State;
 use crate::timestamp::Timestamp;
 use crate::workspace::{Description, Latest, Protection, Workspace, if_readable};
@@ -77,18 +77,7 @@ fn protection<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Protection>,
     Ok(Some(if_readable(value)?.unwrap_or(unknown)))
 }
 
-/// Drops unreadable idempotency keys, so that the others stay readable.
-fn drop_unreadable_keys(item: &mut Item) {
-    if let Some(AttributeValue::M(keys)) = item.get_mut("Keys") {
-        keys.retain(|_, key| {
-            let AttributeValue::M(key) = key else { return false };
-            from_item::<Remembered>(key.clone()).is_ok()
-        });
-    }
-}
-
-pub(super) fn to_workspace(mut item: Item) -> Result<Workspace, Fault> {
-    drop_unreadable_keys(&mut item);
+pub(super) fn to_workspace(item: Item) -> Result<Workspace, Fault> {
     let item: WorkspaceItem = from_item(item)?;
     let previous_state = item.previous_state;
     let rebuild = item.rebuild.map(|rebuild| Rebuild { previous_state, ..rebuild });
