@@ -17,16 +17,27 @@ use crate::transport::{AwsConfig, public_roots, read_bundle};
 /// What the API function and the reconciler read from their environment.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Name of the table with one item per WorkSpace.
-    pub workspaces_table: String,
-    /// Name of the table with one item per ended rebuild.
-    pub rebuilds_table: String,
+    /// The tables.
+    pub tables: Tables,
     /// The fleet that rebuilds are accepted for and handed over to.
     pub fleet_mode: FleetMode,
+    /// See [`Limits::rebuilds_per_day`].
+    pub rebuilds_per_day: Option<u32>,
     /// What its clients need.
     pub aws: AwsConfig,
     /// Endpoint of DynamoDB, if not AWS's own.
     pub(crate) endpoint: Option<String>,
+}
+
+/// The names of the tables.
+#[derive(Debug, Clone)]
+pub struct Tables {
+    /// One item per WorkSpace.
+    pub workspaces: String,
+    /// One item per ended rebuild.
+    pub rebuilds: String,
+    /// What all hand-overs depend on.
+    pub control: String,
 }
 
 /// What only the reconciler reads.
@@ -46,6 +57,8 @@ pub struct Limits {
     /// How many rebuilds may run at the same time. With 0, none is handed over, and running ones
     /// are still followed.
     pub max_concurrent: usize,
+    /// How many rebuilds may be handed over in any 24 hours; `None` for any number.
+    pub rebuilds_per_day: Option<u32>,
     /// How long an accepted rebuild may wait to be handed over.
     pub hand_over_deadline: time::Duration,
     /// The greatest age of the user volume's newest snapshot, in hours, for a rebuild whose request
@@ -59,6 +72,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_concurrent: 100,
+            rebuilds_per_day: Some(500),
             hand_over_deadline: time::Duration::DAY,
             maximum_snapshot_age_hours: None,
             record_lifetime: None,
@@ -124,6 +138,14 @@ impl<L: Fn(&str) -> Option<String>> Environment<L> {
         })
         .transpose()
     }
+
+    fn rebuilds_per_day(&self) -> Result<Option<u32>, ConfigError> {
+        let count = self.first(&["MAX_REBUILDS_PER_DAY"], number)?;
+        // 0 is any number.
+        Ok(count.map_or(Limits::default().rebuilds_per_day, |count| {
+            Some(count).filter(|count| *count > 0)
+        }))
+    }
 }
 
 impl AwsConfig {
@@ -160,9 +182,13 @@ impl Config {
                 .map_err(|_| format!("it has to be one of {}", FleetMode::VARIANTS.join(", ")))
         })?;
         Ok(Self {
-            workspaces_table: env.required("WORKSPACES_TABLE")?,
-            rebuilds_table: env.required("REBUILDS_TABLE")?,
+            tables: Tables {
+                workspaces: env.required("WORKSPACES_TABLE")?,
+                rebuilds: env.required("REBUILDS_TABLE")?,
+                control: env.required("CONTROL_TABLE")?,
+            },
             fleet_mode: fleet_mode.unwrap_or_default(),
+            rebuilds_per_day: env.rebuilds_per_day()?,
             aws: AwsConfig::from_lookup(&env)?,
             endpoint: env.first(&["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"], http_url)?,
         })
@@ -185,6 +211,7 @@ impl ReconcilerConfig {
             max_concurrent: env
                 .first(&["MAX_CONCURRENT_REBUILDS"], number)?
                 .unwrap_or(default.max_concurrent),
+            rebuilds_per_day: env.rebuilds_per_day()?,
             hand_over_deadline: hours
                 .map_or(default.hand_over_deadline, |hours| time::Duration::hours(hours.into())),
             // 0 is any age.

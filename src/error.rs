@@ -117,6 +117,17 @@ pub enum ProtectionError {
     Fault(#[from] Fault),
 }
 
+/// Why hand-overs were not paused, or not resumed.
+#[derive(Debug, thiserror::Error)]
+pub enum PauseError {
+    /// An attempt may have had its effect, or may still have it.
+    #[error("it is not known whether the pause was changed; repeat the request")]
+    OutcomeUnknown(#[source] Cause),
+    /// See [`Fault`].
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
 /// Why a WorkSpace was not found.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {

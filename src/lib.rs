@@ -21,6 +21,7 @@
 
 pub mod announce;
 pub mod config;
+pub mod control;
 pub mod error;
 pub mod fleet;
 pub mod format;

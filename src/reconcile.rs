@@ -7,6 +7,7 @@
 
 mod act;
 mod breaker;
+mod gate;
 mod plan;
 mod step;
 mod sync;
@@ -19,7 +20,7 @@ use time::OffsetDateTime;
 use tracing::error;
 
 use self::act::Done;
-use self::breaker::Breaker;
+use self::gate::Gate;
 use self::plan::Plan;
 pub use self::step::{Look, Step, next_step};
 pub use self::sync::{SYNC_BUDGET, Synced};
@@ -74,6 +75,8 @@ pub struct Followed {
     pub observed: usize,
     /// How many it ended.
     pub ended: usize,
+    /// Whether something pauses hand-overs.
+    pub is_paused: bool,
     /// How many it failed to advance; the log says why.
     pub failures: usize,
     /// Whether it looked at all of them within its time.
@@ -88,35 +91,44 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
     /// One pass over the open rebuilds, queue by queue, 25 at a time.
     ///
     /// # Errors
-    /// The open rebuilds were not listed. The failure of a single rebuild is logged and counted.
+    /// No queue was listed. Any other failure is logged and counted.
     pub async fn follow(&self) -> Result<Followed, Fault> {
         let begin = (self.clock)();
         let mut pass = Followed { is_complete: true, ..Followed::default() };
         let mut queues = Vec::new();
-        let mut running = 0;
+        let mut places = self.limits.max_concurrent;
         // The index lags, so a rebuild may be in two queues.
         let mut listed = HashSet::new();
+        let mut unlisted = None;
         for (queue, tenths) in QUEUES {
-            let mut open = self.store.open_rebuilds(queue).await?;
-            open.retain(|open| listed.insert(open.workspace_id.clone()));
-            pass.count(&open, begin.into());
-            if matches!(queue, Queue::HandedOver | Queue::Rebuilding) {
-                running += open.len();
+            let runs = matches!(queue, Queue::HandedOver | Queue::Rebuilding);
+            match self.store.open_rebuilds(queue).await {
+                Ok(mut open) => {
+                    open.retain(|open| listed.insert(open.workspace_id.clone()));
+                    pass.count(&open, begin.into());
+                    places = places.saturating_sub(if runs { open.len() } else { 0 });
+                    queues.push((queue, open, tenths));
+                }
+                Err(error) => {
+                    error!(%queue, error = %chain(&error), "a queue was not listed");
+                    pass.failures += 1;
+                    // Nobody knows how many run.
+                    places = if runs { 0 } else { places };
+                    unlisted = Some(error);
+                }
             }
-            queues.push((queue, open, tenths));
         }
-        let mut turn = Turn {
-            places: Places(self.limits.max_concurrent.saturating_sub(running)),
-            breaker: Breaker::default(),
-        };
+        if let Some(error) = unlisted.filter(|_| queues.is_empty()) {
+            return Err(error);
+        }
+        let (gate, is_read) = self.gate().await;
+        pass.failures += usize::from(!is_read);
+        let mut turn = Turn { places: Places(places), gate };
         for (queue, mut open, tenths) in queues {
             if queue == Queue::Requested {
-                if turn.breaker.pauses(begin.into()) {
-                    error!(
-                        "hand-overs pause for ten minutes: the fleet did not answer the last ones"
-                    );
+                if let Err(error) = self.pause_if_unanswered(&turn.gate).await {
+                    error!(error = %chain(&error), "hand-overs were not paused");
                     pass.failures += 1;
-                    turn.places = Places(0);
                 }
                 // Oldest first. Stuck rebuilds at the head must not keep the rest waiting, so the
                 // rest of the time goes to others.
@@ -131,6 +143,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
             pass.is_complete &= looked_at == open.len();
         }
         pass.free = turn.places.0;
+        pass.is_paused = turn.gate.control().await.pauses().next().is_some();
         Ok(pass)
     }
 
@@ -160,8 +173,8 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         turn: &mut Turn,
         pass: &mut Followed,
     ) {
-        let Turn { places, breaker } = turn;
-        let has_place = places.0 > 0 && !breaker.is_open();
+        let Turn { places, gate } = turn;
+        let has_place = places.0 > 0 && !gate.is_closed();
         let Plan { mut actions, failures } = match self.plan(chunk, has_place).await {
             Ok(plan) => plan,
             Err(error) => {
@@ -172,12 +185,12 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         };
         pass.failures += failures;
         for action in &actions {
-            breaker.read(&action.open.rebuild);
+            gate.breaker.read(&action.open.rebuild);
         }
         actions.retain(|action| !action.hands_over() || places.take());
-        let at_a_time = if breaker.is_careful() { 1 } else { AT_A_TIME };
+        let at_a_time = if gate.breaker.is_careful() { 1 } else { AT_A_TIME };
         let futures: Vec<_> =
-            actions.iter().map(|action| self.carry_out(action, deadline, breaker)).collect();
+            actions.iter().map(|action| self.carry_out(action, deadline, gate)).collect();
         let mut carried_out = stream::iter(futures).buffer_unordered(at_a_time);
         while let Some((action, done)) = carried_out.next().await {
             // After an error it is not known whether the fleet took it.
@@ -193,7 +206,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
 /// What a pass may still hand over.
 struct Turn {
     places: Places,
-    breaker: Breaker,
+    gate: Gate,
 }
 
 /// How many more rebuilds may be handed over.

@@ -6,9 +6,10 @@ use std::cmp::Reverse;
 
 use time::OffsetDateTime;
 
+use crate::control::{Control, Pause, Resumption};
 use crate::error::{
     AcceptError, CancelError, DescribeRebuildError, Fault, ListError, ListRebuildsError,
-    ProtectionError, WorkspaceError,
+    PauseError, ProtectionError, WorkspaceError,
 };
 use crate::ids::Target;
 use crate::reason::Reason;
@@ -51,18 +52,33 @@ impl Caller {
     }
 }
 
+/// What pauses hand-overs.
+#[derive(Debug)]
+pub struct PauseOutput {
+    /// What all hand-overs depend on.
+    pub control: Control,
+    /// The pauses that the request has ended.
+    pub ended: Vec<Pause>,
+    /// See [`Limits::rebuilds_per_day`](crate::config::Limits::rebuilds_per_day).
+    pub limit: Option<u32>,
+    /// How many of them were handed over.
+    pub used: u64,
+}
+
 /// The operations, over a store.
 #[derive(Clone, Debug)]
 pub struct Service {
     store: Store,
     fleet_mode: FleetMode,
+    rebuilds_per_day: Option<u32>,
 }
 
 impl Service {
-    /// The service over a store. It accepts rebuilds for a fleet of this mode.
+    /// The service over a store. It accepts rebuilds for a fleet of this mode, of which the reconciler
+    /// hands over so many a day.
     #[must_use]
-    pub fn new(store: Store, fleet_mode: FleetMode) -> Self {
-        Self { store, fleet_mode }
+    pub fn new(store: Store, fleet_mode: FleetMode, rebuilds_per_day: Option<u32>) -> Self {
+        Self { store, fleet_mode, rebuilds_per_day }
     }
 
     /// Accepts a rebuild, in one DynamoDB request.
@@ -139,6 +155,48 @@ impl Service {
     ) -> Result<Workspace, ProtectionError> {
         let now = caller.requested_at;
         self.store.unprotect(target, caller.name(), now).await
+    }
+
+    /// What pauses hand-overs now: one DynamoDB request.
+    ///
+    /// # Errors
+    /// The table was not read.
+    pub async fn describe_pause(&self) -> Result<PauseOutput, Fault> {
+        Ok(self.pause_output(self.store.control().await?, vec![]))
+    }
+
+    /// Pauses hand-overs: one DynamoDB request. A caller's first pause stays.
+    ///
+    /// # Errors
+    /// See [`PauseError`].
+    pub async fn pause(
+        &self,
+        reason: Option<Reason>,
+        caller: Caller,
+    ) -> Result<PauseOutput, PauseError> {
+        let now = caller.requested_at;
+        let pause = Pause {
+            paused_by: caller.name(),
+            paused_at: now.into(),
+            reason: reason.map(String::from),
+        };
+        Ok(self.pause_output(self.store.pause(&pause, now).await?, vec![]))
+    }
+
+    /// Ends all pauses: two DynamoDB requests.
+    ///
+    /// # Errors
+    /// See [`PauseError`].
+    pub async fn resume(&self, caller: Caller) -> Result<PauseOutput, PauseError> {
+        let now = caller.requested_at;
+        let resumption = Resumption { resumed_by: caller.name(), resumed_at: now.into() };
+        let (control, ended) = self.store.resume(&resumption, now).await?;
+        Ok(self.pause_output(control, ended))
+    }
+
+    fn pause_output(&self, control: Control, ended: Vec<Pause>) -> PauseOutput {
+        let used = control.hand_overs.of_a_day(OffsetDateTime::now_utc().into());
+        PauseOutput { control, ended, limit: self.rebuilds_per_day, used }
     }
 
     /// One WorkSpace.

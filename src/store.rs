@@ -5,6 +5,7 @@
 
 mod accept;
 mod cancel;
+mod control;
 mod end;
 mod fault;
 mod follow;
@@ -24,12 +25,14 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{Builder, SharedHttpClient};
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure as OnFailure};
+use time::OffsetDateTime;
+use uuid::{ContextV7, Uuid};
 
 pub use self::accept::{ACCEPT, ACCEPT_CONDITION};
 use self::fault::NoteAmbiguity;
 pub(crate) use self::item::streamed_record;
 use self::item::{Item, string, to_workspace, workspace_key};
-use crate::config::Config;
+use crate::config::{Config, Tables};
 use crate::error::Fault;
 use crate::ids::Target;
 use crate::transport::{sdk_config, soon};
@@ -38,27 +41,24 @@ use crate::workspace::Workspace;
 /// The WorkSpace belongs to the directory that the request names.
 const IN_DIRECTORY: &str = "DirectoryId = :directory";
 
-/// The two tables.
+/// The tables.
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
-    workspaces: String,
-    rebuilds: String,
+    tables: Tables,
 }
 
 impl Store {
     /// The store over the tables that `config` names.
     #[must_use]
     pub fn connect(config: &Config, http: SharedHttpClient) -> Self {
-        let (workspaces, rebuilds) = (&config.workspaces_table, &config.rebuilds_table);
-        Self::new(client_config(config, http), workspaces.clone(), rebuilds.clone())
+        Self::new(client_config(config, http), config.tables.clone())
     }
 
     /// The store over the tables of these names, with a client of its own.
     #[must_use]
-    pub fn new(config: Builder, workspaces: String, rebuilds: String) -> Self {
-        let client = Client::from_conf(config.interceptor(NoteAmbiguity).build());
-        Self { client, workspaces, rebuilds }
+    pub fn new(config: Builder, tables: Tables) -> Self {
+        Self { client: Client::from_conf(config.interceptor(NoteAmbiguity).build()), tables }
     }
 
     /// Opens the connection to DynamoDB, TLS included, before the first request needs it: during
@@ -69,7 +69,7 @@ impl Store {
         let request = self
             .client
             .get_item()
-            .table_name(&self.workspaces)
+            .table_name(&self.tables.workspaces)
             .key("WorkspaceId", string("-"))
             .customize()
             .config_override(once)
@@ -95,7 +95,7 @@ impl Store {
         }
         self.client
             .update_item()
-            .table_name(&self.workspaces)
+            .table_name(&self.tables.workspaces)
             .set_key(Some(workspace_key(&target.workspace_id)))
             .update_expression(change)
             .condition_expression(condition)
@@ -118,8 +118,16 @@ fn within(target: &Target, item: Option<Item>) -> Result<Option<Workspace>, Faul
     Ok(workspace.filter(|workspace| workspace.is_within(target)))
 }
 
+/// An id that is ordered by time, to a quarter of a microsecond: the next request of the same caller
+/// has a later one.
+fn ordered_id(now: OffsetDateTime) -> String {
+    let seconds = u64::try_from(now.unix_timestamp()).unwrap_or_default();
+    let precise = ContextV7::new().with_additional_precision();
+    Uuid::new_v7(uuid::Timestamp::from_unix(precise, seconds, now.nanosecond())).to_string()
+}
+
 /// A write that carries an id ordered by time met a later one.
 fn overtaken(what: &str) -> Fault {
-    let cause = format!("{what} has a later id: a later request came first, or a clock is ahead");
+    let cause = format!("{what} is later: a later request came first, or a clock is ahead");
     Fault::Throttled(cause.into())
 }

@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 pub const SECRET: &str = "T0p-Secret";
 pub const WORKSPACES: &str = "workspaces.T0p-Secret";
 pub const REBUILDS: &str = "rebuilds.T0p-Secret";
+/// Name of the table of what all hand-overs depend on; a secret too.
+pub const CONTROL: &str = "control.T0p-Secret";
 
 /// The rebuild of `ws-requested0001` and of `ws-cancelled0001`, and the only record.
 pub const REBUILD_ID: &str = "01941f29-7c00-7000-8000-000000000002";

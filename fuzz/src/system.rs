@@ -15,7 +15,7 @@ use rebuild_workspaces::store::{Store, client_config};
 use serde::Deserialize;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::aws::{Aws, REBUILDS, Seen, WORKSPACES};
+use crate::aws::{Aws, CONTROL, REBUILDS, Seen, WORKSPACES};
 use crate::contract;
 
 /// The functions over AWS in this process.
@@ -67,6 +67,7 @@ impl System {
             let value = match name {
                 "WORKSPACES_TABLE" => WORKSPACES,
                 "REBUILDS_TABLE" => REBUILDS,
+                "CONTROL_TABLE" => CONTROL,
                 "EVENT_BUS_NAME" => "default",
                 "AWS_REGION" => "us-east-1",
                 "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
@@ -76,8 +77,8 @@ impl System {
         };
         let config = Config::from_lookup(lookup).expect("a complete configuration");
         let store = client_config(&config, aws.client());
-        let store = Store::new(store, WORKSPACES.into(), REBUILDS.into());
-        let service = Service::new(store, FleetMode::Simulated);
+        let store = Store::new(store, config.tables);
+        let service = Service::new(store, FleetMode::Simulated, config.rebuilds_per_day);
         let config = AnnounceConfig::from_lookup(lookup).expect("a complete configuration");
         let announcer = Announcer::connect(&config, aws.client());
         Self { runtime: runtime.expect("a runtime"), aws, announcer, service }

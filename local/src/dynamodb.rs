@@ -8,8 +8,8 @@ use dynoxide::actions::list_tables::ListTablesRequest;
 use serde_json::{Value, json};
 
 /// The tables: their local names, and their resources in the template.
-pub const TABLES: [(&str, &str); 2] =
-    [("workspaces", "WorkspacesTable"), ("rebuilds", "RebuildsTable")];
+pub const TABLES: [(&str, &str); 3] =
+    [("workspaces", "WorkspacesTable"), ("rebuilds", "RebuildsTable"), ("control", "ControlTable")];
 
 static TEMPLATE: LazyLock<serde_yaml_ng::Value> = LazyLock::new(|| {
     serde_yaml_ng::from_str(include_str!("../../template.yaml")).expect("template.yaml is YAML")

@@ -145,8 +145,7 @@ async fn run(options: Options) -> Result<(), Error> {
         // A busy machine or a slow disk delays the embedded one, and it answers in the end.
         client = client.timeout_config(TimeoutConfig::disabled());
     }
-    let (workspaces, rebuilds) = (&config.workspaces_table, &config.rebuilds_table);
-    let store = Store::new(client, workspaces.clone(), rebuilds.clone());
+    let store = Store::new(client, config.tables.clone());
     match config.fleet_mode {
         FleetMode::Simulated => {
             let timing = Timing::of_simulated();
@@ -165,7 +164,8 @@ async fn run(options: Options) -> Result<(), Error> {
     };
     let served = async {
         greet(&api_url, &dynamodb_url, &eventbridge_url);
-        gateway::serve(api, Service::new(store, config.fleet_mode), gateway::READ_TIMEOUT).await;
+        let service = Service::new(store, config.fleet_mode, limits.rebuilds_per_day);
+        gateway::serve(api, service, gateway::READ_TIMEOUT).await;
     };
     tokio::select! {
         // The handler is there before the greeting says that Ctrl-C ends the run.
@@ -275,6 +275,7 @@ fn local_environment(
     let value = match name {
         "WORKSPACES_TABLE" => "workspaces",
         "REBUILDS_TABLE" => "rebuilds",
+        "CONTROL_TABLE" => "control",
         "EVENT_BUS_NAME" => "default",
         "AWS_REGION" => "us-east-1",
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "local",
@@ -291,7 +292,7 @@ fn local_environment(
 fn greet(api: &str, dynamodb: &str, eventbridge: &str) {
     println!(
         r#"Listening on {api}
-DynamoDB on {dynamodb} (tables workspaces and rebuilds, any credentials)
+DynamoDB on {dynamodb} (tables workspaces, rebuilds and control, any credentials)
 EventBridge on {eventbridge} (the event of each ended rebuild is printed, or posted with --announce)
 In a browser, to read about the API and try it out: {api}/docs
 WorkSpaces: one in each state, such as ws-available0001 and ws-suspended0001. And three that are AVAILABLE:
@@ -317,7 +318,11 @@ Invalid, 400:
 The same from the aws CLI:
   AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws workspaces rebuild-workspaces --endpoint-url {api} --region us-east-1 --rebuild-workspace-requests ws-unhealthy0001
   AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws workspaces describe-workspaces --endpoint-url {api} --region us-east-1 --workspace-ids ws-unhealthy0001
-To cancel a rebuild in time, start with --max-concurrent 0: rebuilds then wait, and a DELETE of the location cancels.
+All hand-overs paused, and resumed; meanwhile rebuilds are accepted and wait:
+  curl -X PUT {api}/pause --json '{{"Reason":"ticket 4713"}}'
+  curl {api}/pause
+  curl -X DELETE {api}/pause
+To cancel a rebuild in time, pause first, or start with --max-concurrent 0: rebuilds then wait, and a DELETE of the location cancels.
 
 Ctrl-C ends it.
 "#

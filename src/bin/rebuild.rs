@@ -14,6 +14,6 @@ async fn main() -> Result<(), Error> {
         .inspect_err(|error| tracing::error!(%error, "startup failed"))?;
     let store = Store::connect(&config, transport::http_client(&config.aws));
     store.warm_up().await;
-    let service = &Service::new(store, config.fleet_mode);
+    let service = &Service::new(store, config.fleet_mode, config.rebuilds_per_day);
     lambda_runtime::run(service_fn(move |event| invoke(service, event))).await
 }

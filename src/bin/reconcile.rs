@@ -61,7 +61,7 @@ type Clock = fn() -> OffsetDateTime;
 async fn follow(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error> {
     let pass = reconciler.follow().await?;
     let Followed { open, oldest_open_seconds, handed_over, free, observed, ended, .. } = pass;
-    let Followed { failures, is_complete, .. } = pass;
+    let Followed { is_paused, failures, is_complete, .. } = pass;
     info!(
         schedule = "follow",
         open,
@@ -70,6 +70,7 @@ async fn follow(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error>
         free,
         observed,
         ended,
+        paused = is_paused,
         failures,
         complete = is_complete,
         "pass"

@@ -9,7 +9,7 @@ use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
-use self::data::{AcceptedData, RebuildsData, WorkspaceData, WorkspacesData};
+use self::data::{AcceptedData, PauseData, RebuildsData, WorkspaceData, WorkspacesData};
 use self::decode::Paging;
 use self::resource::{Operation, Resource};
 use super::body::json::MEDIA_TYPE;
@@ -61,6 +61,9 @@ async fn route(call: &mut Call<'_>) -> Answer {
         Operation::ListRebuilds(named) => list_rebuilds(call, &named.target()?).await,
         Operation::DescribeRebuild(named, id) => describe_rebuild(call, &named.target()?, id).await,
         Operation::CancelRebuild(named, id) => cancel_rebuild(call, &named.target()?, id).await,
+        Operation::DescribePause => describe_pause(call).await,
+        Operation::Pause => pause(call).await,
+        Operation::Resume => resume(call).await,
         Operation::ListOpenRebuilds => list_open_rebuilds(call).await,
         Operation::ListWorkspaces(directory) => list_workspaces(call, directory).await,
         Operation::DescribeWorkspace(named) => describe_workspace(call, &named.target()?).await,
@@ -118,7 +121,7 @@ async fn cancel_rebuild(call: &mut Call<'_>, target: &Target, rebuild_id: &str) 
 }
 
 async fn protect(call: &mut Call<'_>, target: &Target) -> Answer {
-    let reason = decode::protection(call)?;
+    let reason = decode::only_reason(call)?;
     call.log_line.decoded("ProtectWorkspace", Some(&target.workspace_id));
     let workspace = call.service.protect(target, reason, call.caller()).await?;
     Ok(success(StatusCode::OK, WorkspaceData::new(&workspace)))
@@ -128,6 +131,25 @@ async fn unprotect(call: &mut Call<'_>, target: &Target) -> Answer {
     call.log_line.decoded("UnprotectWorkspace", Some(&target.workspace_id));
     let workspace = call.service.unprotect(target, call.caller()).await?;
     Ok(success(StatusCode::OK, WorkspaceData::new(&workspace)))
+}
+
+async fn describe_pause(call: &mut Call<'_>) -> Answer {
+    call.log_line.decoded("DescribePause", None);
+    let output = call.service.describe_pause().await?;
+    Ok(success(StatusCode::OK, PauseData::new(&output)))
+}
+
+async fn pause(call: &mut Call<'_>) -> Answer {
+    let reason = decode::only_reason(call)?;
+    call.log_line.decoded("PauseHandOvers", None);
+    let output = call.service.pause(reason, call.caller()).await?;
+    Ok(success(StatusCode::OK, PauseData::new(&output)))
+}
+
+async fn resume(call: &mut Call<'_>) -> Answer {
+    call.log_line.decoded("ResumeHandOvers", None);
+    let output = call.service.resume(call.caller()).await?;
+    Ok(success(StatusCode::OK, PauseData::new(&output)))
 }
 
 async fn describe_workspace(call: &mut Call<'_>, target: &Target) -> Answer {

@@ -5,7 +5,7 @@ use strum::IntoStaticStr;
 use super::body::InvalidBody;
 use crate::error::{
     AcceptError, CancelError, Cause, DescribeRebuildError, Fault, ListError, ListRebuildsError,
-    ProtectionError, WorkspaceError,
+    PauseError, ProtectionError, WorkspaceError,
 };
 use crate::format::InvalidFormat;
 
@@ -138,6 +138,16 @@ impl From<ProtectionError> for Failure {
                 Self::fault(Code::OutcomeUnknown, message, cause)
             }
             ProtectionError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<PauseError> for Failure {
+    fn from(error: PauseError) -> Self {
+        let message = error.to_string();
+        match error {
+            PauseError::OutcomeUnknown(cause) => Self::fault(Code::OutcomeUnknown, message, cause),
+            PauseError::Fault(fault) => fault.into(),
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::{error, info};
 use uuid::Uuid;
 
-use super::breaker::Breaker;
+use super::gate::Gate;
 use super::plan::Action;
 use super::step::usable_snapshot;
 use super::{Reconciler, Step};
@@ -20,8 +20,8 @@ use crate::workspace::OpenRebuild;
 
 /// How long after its look a rebuild may be handed over.
 const LOOK_LASTS: Duration = Duration::MINUTE;
-/// How long after the start of a claim its call may be sent. A caller who cancels or protects later
-/// is refused or told so, and the wipe must not come later still.
+/// How long after a hand-over was counted its call may be sent. A caller who cancels, protects or pauses
+/// meanwhile is told so, and the wipe must not come later still.
 const CALL_WITHIN: Duration = Duration::seconds(10);
 
 /// What was done about an open rebuild.
@@ -41,14 +41,20 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         &self,
         action: &'a Action,
         deadline: OffsetDateTime,
-        breaker: &Breaker,
+        gate: &Gate,
     ) -> (&'a Action, Result<Done, Cause>) {
         let is_late = (self.clock)() >= deadline;
-        let done = if is_late { Ok(Done::Late) } else { self.take_step(action, breaker).await };
+        let done =
+            if is_late { Ok(Done::Late) } else { self.take_step(action, deadline, gate).await };
         (action, done)
     }
 
-    async fn take_step(&self, action: &Action, breaker: &Breaker) -> Result<Done, Cause> {
+    async fn take_step(
+        &self,
+        action: &Action,
+        deadline: OffsetDateTime,
+        gate: &Gate,
+    ) -> Result<Done, Cause> {
         let Action { open, step, record } = action;
         if let Some(record) = record {
             let keys = open.keys.clone().with(record, self.now());
@@ -66,7 +72,8 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
                 Ok(Done::Nothing)
             }
             Step::HandOver { state, looked_at } => {
-                self.hand_over(open, *state, *looked_at, breaker).await
+                let until = deadline.min(OffsetDateTime::from(*looked_at) + LOOK_LASTS);
+                self.hand_over(open, *state, until, gate).await
             }
             Step::ObserveRebuilding => {
                 let is_noted = self.store.observe_rebuilding(open, self.now()).await?;
@@ -91,17 +98,15 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         }
     }
 
-    /// Hands a rebuild over, if the user's files have a snapshot to go back to: claims it in the item,
-    /// then calls the fleet, at once or not at all. The claim is taken back only if the fleet certainly
-    /// did not take the call; otherwise nobody ever calls again.
+    /// Hands a rebuild over by this time, if the user's files have a snapshot to go back to. Every slow
+    /// step comes before it is counted.
     async fn hand_over(
         &self,
         open: &OpenRebuild,
         state: State,
-        looked_at: Timestamp,
-        breaker: &Breaker,
+        until: OffsetDateTime,
+        gate: &Gate,
     ) -> Result<Done, Cause> {
-        // Every slow step comes before the claim.
         let id = open.workspace_id.as_str();
         let snapshot_at = match self.fleet.newest_snapshot(open, self.now()).await {
             Ok(snapshot_at) => snapshot_at,
@@ -117,14 +122,43 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
             Err(code) => return self.end(open, &End::failed(Failure::Known(code), state)).await,
         };
         self.fleet.wait_for_place().await;
-        if breaker.is_open() {
+
+        let mut control = gate.control().await;
+        if gate.breaker.is_open() {
             return Ok(Done::Nothing);
         }
-
         let (wall, monotonic) = ((self.clock)(), Instant::now());
-        if Timestamp::from(wall).since(looked_at) > LOOK_LASTS {
+        if wall > until {
             return Ok(Done::Late);
         }
+        let begun_at = Timestamp::from(wall);
+        match self.count(gate, &mut control, begun_at).await {
+            Ok(true) => drop(control),
+            Ok(false) => return Ok(Done::Nothing),
+            Err(error) => {
+                error!(workspace_id = id, error = %chain(&error), "could not count the hand-over");
+                return Ok(Done::Unanswered);
+            }
+        }
+        let done = self.call(open, (state, snapshot_at), (wall, monotonic), gate).await;
+        // After an error it is not known whether the fleet took it.
+        let is_handed_over = matches!(done, Ok(Done::HandedOver) | Err(_));
+        if !is_handed_over {
+            self.uncount(gate, begun_at).await;
+        }
+        done
+    }
+
+    /// Claims a rebuild in its item, then calls the fleet, at once or not at all. The claim is taken
+    /// back only if the fleet certainly did not take the call; otherwise nobody ever calls again.
+    async fn call(
+        &self,
+        open: &OpenRebuild,
+        (state, snapshot_at): (State, Timestamp),
+        (wall, monotonic): (OffsetDateTime, Instant),
+        gate: &Gate,
+    ) -> Result<Done, Cause> {
+        let id = open.workspace_id.as_str();
         let claim_id = Uuid::new_v4();
         let claimed = match self.store.claim(open, claim_id, snapshot_at, wall.into()).await {
             Ok(Some(claimed)) => claimed,
@@ -144,8 +178,9 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         }
         match self.fleet.rebuild(&open.workspace_id).await {
             Ok(()) => {
-                breaker.answered();
+                gate.breaker.answered();
                 self.store.start(&claimed, claim_id, self.now()).await?;
+                self.end_fleet_pause(gate).await?;
                 Ok(Done::HandedOver)
             }
             Err(error @ HandOverError::NotTaken(_)) => {
@@ -157,7 +192,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
                 self.end(&claimed, &End::failed(Failure::Refused(code), state)).await
             }
             Err(error @ HandOverError::NoAnswer(_)) => {
-                breaker.unanswered();
+                gate.breaker.unanswered();
                 Err(error.into())
             }
         }

@@ -10,7 +10,7 @@ use crate::timestamp::Timestamp;
 /// How many hand-overs in a row may stay unanswered.
 const UNANSWERED: usize = 3;
 /// How long they count.
-const PAUSE: Duration = Duration::minutes(10);
+const COUNTS_FOR: Duration = Duration::minutes(10);
 
 /// What a pass knows of the answers to hand-overs: of earlier passes, from the claims that it reads, and
 /// its own.
@@ -41,9 +41,12 @@ impl Breaker {
         self.unanswered.iter().copied().filter(|since| Some(*since) > self.answered)
     }
 
-    /// Whether a pass at `now` begins no hand-over, because too many in a row went unanswered.
-    pub(super) fn pauses(&self, now: Timestamp) -> bool {
-        self.in_a_row().filter(|since| now.since(*since) < PAUSE).count() >= UNANSWERED
+    /// Whether a pass at `now` pauses hand-overs, because too many in a row went unanswered since they
+    /// were last resumed.
+    pub(super) fn trips(&self, now: Timestamp, resumed_at: Option<Timestamp>) -> bool {
+        let counts =
+            |since: &Timestamp| now.since(*since) < COUNTS_FOR && Some(*since) > resumed_at;
+        self.in_a_row().filter(counts).count() >= UNANSWERED
     }
 
     /// Whether hand-overs begin one at a time, until one has an answer.

@@ -78,7 +78,7 @@ impl Store {
         let request = self
             .client
             .put_item()
-            .table_name(&self.rebuilds)
+            .table_name(&self.tables.rebuilds)
             .set_item(Some(item))
             .condition_expression(NO_RECORD);
         match request.send().await {

@@ -35,7 +35,7 @@ impl Store {
         let mut request = self
             .client
             .update_item()
-            .table_name(&self.workspaces)
+            .table_name(&self.tables.workspaces)
             .set_key(Some(workspace_key(workspace_id)))
             .update_expression(change)
             .condition_expression([&[SAME_STATUS], conditions].concat().join(" AND "))
@@ -45,7 +45,8 @@ impl Store {
             .expression_attribute_values(":status", string(rebuild.status()));
         // DynamoDB refuses a value that no expression uses.
         if conditions.contains(&SAME_ATTEMPT) {
-            request = request.expression_attribute_values(":attempt", number(rebuild.attempt));
+            request =
+                request.expression_attribute_values(":attempt", number(rebuild.attempt.into()));
         }
         if change.contains(NEXT_ATTEMPT) {
             request = request.expression_attribute_values(":one", number(1));

@@ -156,7 +156,7 @@ pub(super) fn string(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
 }
 
-pub(super) fn number(value: u32) -> AttributeValue {
+pub(super) fn number(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
@@ -190,7 +190,7 @@ pub(super) fn to_item(value: impl Serialize) -> Result<Item, Fault> {
     serde_dynamo::to_item(value).map_err(Fault::internal)
 }
 
-fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, Fault> {
+pub(super) fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, Fault> {
     serde_dynamo::from_item(known_types(item)?).map_err(Fault::internal)
 }
 

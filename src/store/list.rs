@@ -23,7 +23,7 @@ impl Store {
     /// # Errors
     /// The table was not read, or the item is broken.
     pub async fn workspace(&self, id: &WorkspaceId) -> Result<Option<Workspace>, Fault> {
-        let item = self.get_item(&self.workspaces, workspace_key(id)).await?;
+        let item = self.get_item(&self.tables.workspaces, workspace_key(id)).await?;
         item.map(to_workspace).transpose()
     }
 
@@ -36,12 +36,12 @@ impl Store {
         id: &WorkspaceId,
         rebuild_id: RebuildId,
     ) -> Result<Option<Rebuild>, Fault> {
-        let item = self.get_item(&self.rebuilds, record_key(id, rebuild_id)).await?;
+        let item = self.get_item(&self.tables.rebuilds, record_key(id, rebuild_id)).await?;
         item.map(to_record).transpose()
     }
 
     /// One item, read consistently.
-    async fn get_item(&self, table: &str, key: Item) -> Result<Option<Item>, Fault> {
+    pub(super) async fn get_item(&self, table: &str, key: Item) -> Result<Option<Item>, Fault> {
         let request = self.client.get_item().table_name(table).set_key(Some(key));
         let output = request.consistent_read(true).send().await.map_err(fault)?;
         Ok(output.item)
@@ -66,7 +66,7 @@ impl Store {
             let mut request = self
                 .client
                 .query()
-                .table_name(&self.rebuilds)
+                .table_name(&self.tables.rebuilds)
                 .key_condition_expression("WorkspaceId = :id")
                 .expression_attribute_values(":id", string(id))
                 .scan_index_forward(false)
@@ -96,7 +96,7 @@ impl Store {
         let mut unreadable = 0;
         let mut start = None;
         loop {
-            let request = self.client.scan().table_name(&self.workspaces);
+            let request = self.client.scan().table_name(&self.tables.workspaces);
             let output = request.set_exclusive_start_key(start).send().await.map_err(fault)?;
             let (page, skipped) = readable(output.items.unwrap_or_default(), to_workspace);
             unreadable += skipped;
@@ -179,7 +179,7 @@ impl Store {
             let output = self
                 .client
                 .scan()
-                .table_name(&self.workspaces)
+                .table_name(&self.tables.workspaces)
                 .consistent_read(true)
                 .limit(limit)
                 .set_exclusive_start_key(start)
@@ -217,7 +217,7 @@ impl Store {
             let mut request = self
                 .client
                 .query()
-                .table_name(&self.workspaces)
+                .table_name(&self.tables.workspaces)
                 .index_name(index.name)
                 .key_condition_expression(condition)
                 .expression_attribute_names("#hash", hash)
@@ -245,7 +245,7 @@ impl Store {
     /// Those of these WorkSpaces that exist, in the order of the ids, read consistently.
     pub(super) async fn workspaces_of(&self, ids: &[WorkspaceId]) -> Result<Vec<Workspace>, Fault> {
         let keys = ids.iter().map(workspace_key).collect();
-        let items = self.batch(&self.workspaces, keys).await?;
+        let items = self.batch(&self.tables.workspaces, keys).await?;
         let workspaces = readable(items, to_workspace).0.into_iter();
         let mut found: HashMap<_, _> =
             workspaces.map(|workspace| (workspace.workspace_id.clone(), workspace)).collect();

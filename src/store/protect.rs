@@ -6,11 +6,10 @@
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use time::OffsetDateTime;
-use uuid::{ContextV7, Uuid};
 
 use super::fault::{Written, write_for_caller};
 use super::item::{Item, string, to_item, to_workspace};
-use super::{Store, overtaken, within};
+use super::{Store, ordered_id, overtaken, within};
 use crate::error::{Fault, ProtectionError};
 use crate::ids::Target;
 use crate::timestamp::Timestamp;
@@ -87,14 +86,6 @@ impl Store {
         };
         write_for_caller(request, explain, unknown).await
     }
-}
-
-/// An id that is ordered by time, to a quarter of a microsecond: the next request of the same caller
-/// has a later one.
-fn ordered_id(now: OffsetDateTime) -> String {
-    let seconds = u64::try_from(now.unix_timestamp()).unwrap_or_default();
-    let precise = ContextV7::new().with_additional_precision();
-    Uuid::new_v7(uuid::Timestamp::from_unix(precise, seconds, now.nanosecond())).to_string()
 }
 
 /// What the item that failed the condition says about the request of this id.

@@ -71,7 +71,7 @@ impl Store {
             let output = self
                 .client
                 .query()
-                .table_name(&self.workspaces)
+                .table_name(&self.tables.workspaces)
                 .index_name(OPEN_REBUILDS)
                 .key_condition_expression("OpenRebuild = :queue")
                 .expression_attribute_values(":queue", string(queue))
@@ -142,7 +142,7 @@ impl Store {
         open: &[Open],
     ) -> Result<(Vec<OpenRebuild>, usize), Fault> {
         let keys = open.iter().map(|open| workspace_key(&open.workspace_id)).collect();
-        let items = self.batch(&self.workspaces, keys).await?;
+        let items = self.batch(&self.tables.workspaces, keys).await?;
         let (workspaces, unreadable) = readable(items, to_workspace);
         let rebuilds = workspaces.into_iter().filter_map(Workspace::into_open_rebuild);
         Ok((rebuilds.collect(), unreadable))
@@ -159,7 +159,7 @@ impl Store {
     ) -> Result<HashMap<WorkspaceId, Result<Rebuild, Fault>>, Fault> {
         let keys =
             rebuilds.into_iter().map(|(id, rebuild_id)| record_key(id, rebuild_id)).collect();
-        let records = self.batch(&self.rebuilds, keys).await?;
+        let records = self.batch(&self.tables.rebuilds, keys).await?;
         records.into_iter().map(|item| Ok((id_of(&item)?, to_record(item)))).collect()
     }
 }

@@ -130,7 +130,7 @@ impl Store {
     }
 
     fn update(&self, id: &WorkspaceId, change: &str) -> UpdateItemFluentBuilder {
-        let request = self.client.update_item().table_name(&self.workspaces);
+        let request = self.client.update_item().table_name(&self.tables.workspaces);
         request.set_key(Some(workspace_key(id))).update_expression(change)
     }
 }

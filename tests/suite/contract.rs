@@ -458,6 +458,7 @@ async fn unknown_paths_and_methods_are_refused() {
     let directory = "/directories/d-906700a1b2";
     for (path, allow) in [
         ("/", "POST"),
+        ("/pause", "GET, PUT, DELETE"),
         ("/rebuilds", "GET"),
         ("/workspaces", "GET"),
         ("/workspaces/ws-available0001", "GET"),
@@ -466,8 +467,11 @@ async fn unknown_paths_and_methods_are_refused() {
         ("/workspaces/ws-available0001/rebuilds/x", "GET, DELETE"),
     ] {
         let allowed: Vec<_> = allow.split(", ").collect();
-        let verb = if allowed.len() == 1 { "is" } else { "are" };
-        let message = format!("only {} {verb} allowed here", allowed.join(" and "));
+        let message = match allowed[..] {
+            [only] => format!("only {only} is allowed here"),
+            [one, other] => format!("only {one} and {other} are allowed here"),
+            _ => "only GET, PUT and DELETE are allowed here".to_owned(),
+        };
         let expected = Answer::failure(405, "METHOD_NOT_ALLOWED", &message).with("allow", allow);
         let forms = [path.to_owned(), format!("{directory}{path}")];
         for path in forms.iter().take(if path.starts_with("/workspaces") { 2 } else { 1 }) {

@@ -286,9 +286,9 @@ async fn repeating_the_key_settles_an_unknown_outcome() {
     }
 }
 
-/// The requests that change something beside a rebuild: cancel it, protect its WorkSpace, and end
-/// the protection. Each with its message if the outcome is unknown.
-async fn changes(system: &System) -> [(Ask, &'static str); 3] {
+/// The requests that change something beside a rebuild: cancel it, protect its WorkSpace, end the
+/// protection, and pause hand-overs. Each with its message if the outcome is unknown.
+async fn changes(system: &System) -> [(Ask, &'static str); 4] {
     let location = system.send(&Ask::rebuild(ID)).await;
     let location = location.header("location").expect("a location").to_owned();
     let protection = format!("/workspaces/{ID}/protection");
@@ -301,6 +301,10 @@ async fn changes(system: &System) -> [(Ask, &'static str); 3] {
         ),
         (Ask::new("PUT", &protection), protection_message),
         (Ask::new("DELETE", &protection), protection_message),
+        (
+            Ask::new("PUT", "/pause"),
+            "it is not known whether the pause was changed; repeat the request",
+        ),
     ]
 }
 

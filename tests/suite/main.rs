@@ -16,6 +16,7 @@ mod histories;
 mod lambda;
 mod local_run;
 mod openapi;
+mod pause;
 mod properties;
 mod race;
 mod random_faults;

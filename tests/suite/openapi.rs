@@ -256,12 +256,16 @@ async fn every_documented_answer_is_given() {
                 for ask in asks {
                     system.send(&ask).await;
                 }
-                system.wire.script(&[match status {
+                let fault = match status {
                     "500" => Answered(400, "AccessDeniedException"),
                     "503" => Answered(400, "ThrottlingException"),
                     "504" => Answered(500, "InternalServerError"),
                     _ => Through,
-                }]);
+                };
+                // The end of a pause is a read before it is a write.
+                let is_second = (path, method, status) == ("/pause", "delete", "504");
+                let script = [Through, fault];
+                system.wire.script(if is_second { &script } else { &script[1..] });
                 let answer = system.send(&last).await;
                 let context = format!("{method} {path} {status} {code}: {answer:?}");
                 assert_eq!(answer.status.to_string(), *status, "{context}");
@@ -350,7 +354,7 @@ async fn the_bodies_of_events_are_the_examples_and_accepted() {
             count += 1;
         }
     }
-    assert_eq!(count, 5);
+    assert_eq!(count, 6);
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ async fn environment(system: &System) -> Service {
     let config = config(&system.wire.url);
     let dynamodb = client_config(&config, transport::http_client(&config.aws));
     let dynamodb = dynamodb.timeout_config(TimeoutConfig::disabled());
-    let store = Store::new(dynamodb, config.workspaces_table, config.rebuilds_table);
+    let store = Store::new(dynamodb, config.tables);
     store.warm_up().await;
     service(&store)
 }

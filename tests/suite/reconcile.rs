@@ -9,6 +9,7 @@ mod hostile;
 mod limits;
 mod line;
 pub mod machine;
+mod pause;
 mod races;
 mod rules;
 mod sync;

@@ -14,8 +14,7 @@ use ciborium::Value as Cbor;
 use dynoxide::Database;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
-use rebuild_workspaces::config::Config;
-use rebuild_workspaces::config::Limits;
+use rebuild_workspaces::config::{Config, Limits, Tables};
 use rebuild_workspaces::error::Fault;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::rebuild::FleetMode;
@@ -102,11 +101,11 @@ impl System {
         let wire = Wire::start(&dynamodb).await;
         let to_wire = config(&wire.url);
         let to_wire = client_config(&to_wire, transport::http_client(&to_wire.aws));
-        let store = Store::new(change(to_wire), "workspaces".into(), "rebuilds".into());
+        let store = Store::new(change(to_wire), tables());
         let (listener, api) = listen().await;
         tokio::spawn(gateway::serve(
             listener,
-            Service::new(store.clone(), mode),
+            Service::new(store.clone(), mode, Limits::default().rebuilds_per_day),
             gateway::READ_TIMEOUT,
         ));
         let config = config(&dynamodb);
@@ -180,7 +179,16 @@ impl System {
 
 /// The service over a store, for the simulated fleet.
 pub fn service(store: &Store) -> Service {
-    Service::new(store.clone(), FleetMode::Simulated)
+    Service::new(store.clone(), FleetMode::Simulated, Limits::default().rebuilds_per_day)
+}
+
+/// The names of the tables.
+pub fn tables() -> Tables {
+    Tables {
+        workspaces: "workspaces".into(),
+        rebuilds: "rebuilds".into(),
+        control: "control".into(),
+    }
 }
 
 /// Sends a request over HTTP, and holds the answer to the published definition.
@@ -380,6 +388,7 @@ pub fn config(dynamodb: &str) -> Config {
         let value = match name {
             "WORKSPACES_TABLE" => "workspaces",
             "REBUILDS_TABLE" => "rebuilds",
+            "CONTROL_TABLE" => "control",
             "AWS_REGION" => "us-east-1",
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
             "AWS_ENDPOINT_URL_DYNAMODB" => dynamodb,

@@ -104,7 +104,7 @@ async fn accept(system: &System, id: &str, mode: FleetMode) {
             requested_at: OffsetDateTime::now_utc(),
         },
     };
-    let service = Service::new(system.store.clone(), mode);
+    let service = Service::new(system.store.clone(), mode, None);
     let id = WorkspaceId::try_from(id.to_owned()).expect("an id");
     service.accept(&id.into(), request).await.expect("accepted");
 }

@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::system::listen;
+use crate::system::{listen, tables};
 
 #[tokio::test]
 async fn a_private_authority_is_refused_unless_a_bundle_contains_it() {
@@ -162,7 +162,7 @@ async fn connect(url: &str, variables: &[(&str, &str)]) -> Result<(), String> {
     let once = once.retry_config(RetryConfig::disabled());
     let client = aws_sdk_dynamodb::Client::from_conf(once.clone().build());
     // A failed warm-up must not prevent the start.
-    Store::new(once, "workspaces".into(), "rebuilds".into()).warm_up().await;
+    Store::new(once, tables()).warm_up().await;
     let Err(error) = client.list_tables().send().await else {
         return Ok(());
     };

@@ -32,15 +32,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(dynoxide::server::serve_on(listener, database));
     let config = Config::from_lookup(|name| match name {
         "AWS_ENDPOINT_URL_DYNAMODB" => Some(url.clone()),
-        "AWS_CA_BUNDLE" | "SSL_CERT_FILE" | "FLEET_MODE" => None,
+        "AWS_CA_BUNDLE" | "SSL_CERT_FILE" | "FLEET_MODE" | "MAX_REBUILDS_PER_DAY" => None,
         "WORKSPACES_TABLE" => Some("workspaces".to_owned()),
         "REBUILDS_TABLE" => Some("rebuilds".to_owned()),
+        "CONTROL_TABLE" => Some("control".to_owned()),
         _ => Some("local".to_owned()),
     })?;
     let requests = Requests::default();
     let client = client_config(&config, transport::http_client(&config.aws));
     let counted = client.clone().interceptor(requests.clone());
-    let store = Store::new(counted, config.workspaces_table, config.rebuilds_table);
+    let store = Store::new(counted, config.tables);
     let begin = OffsetDateTime::now_utc();
     fill(&Client::from_conf(client.build()), &store, begin).await?;
 
@@ -57,7 +58,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let clock = || begin + Duration::minutes(minutes);
         let fleet = Simulated { rebuild_time: std::time::Duration::from_mins(20) };
         let timing = Timing::of_simulated();
-        let limits = Limits { max_concurrent: OPEN, ..Limits::default() };
+        let limits = Limits { max_concurrent: OPEN, rebuilds_per_day: None, ..Limits::default() };
         let reconciler = Reconciler { store: store.clone(), fleet, clock, timing, limits };
         let start = Instant::now();
         let pass = reconciler.follow().await?;

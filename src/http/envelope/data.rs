@@ -3,9 +3,11 @@
 use serde::Serialize;
 use serde_with::skip_serializing_none;
 
+use crate::control::Pause;
 use crate::ids::WorkspaceId;
 use crate::rebuild::{Rebuild, RebuildId};
 use crate::representation::RebuildData;
+use crate::service::PauseOutput;
 use crate::state::State;
 use crate::timestamp::Timestamp;
 use crate::workspace::{Description, Page, Protection, SnakeCase, Workspace};
@@ -82,6 +84,71 @@ impl<'a> WorkspaceData<'a> {
             protection: protection.as_ref().map(ProtectionData::new),
             description: SnakeCase(description),
             rebuild: workspace.rebuild().map(|rebuild| RebuildData::new(workspace_id, rebuild)),
+        }
+    }
+}
+
+/// What pauses hand-overs. Its first members are the oldest pause's.
+#[skip_serializing_none]
+#[derive(Serialize)]
+pub(super) struct PauseData<'a> {
+    paused: bool,
+    #[serde(flatten)]
+    oldest: Option<PauseMembers<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pauses: Vec<PauseMembers<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ended: Vec<PauseMembers<'a>>,
+    resumed_by: Option<&'a str>,
+    resumed_at: Option<Timestamp>,
+    budget: BudgetData,
+}
+
+#[skip_serializing_none]
+#[derive(Clone, Copy, Serialize)]
+struct PauseMembers<'a> {
+    paused_by: Option<&'a str>,
+    paused_at: Timestamp,
+    reason: Option<&'a str>,
+}
+
+#[skip_serializing_none]
+#[derive(Serialize)]
+struct BudgetData {
+    limit: Option<u32>,
+    used: u64,
+}
+
+impl<'a> PauseData<'a> {
+    pub(super) fn new(output: &'a PauseOutput) -> Self {
+        let PauseOutput { control, ended, limit, used } = output;
+        let pauses = oldest_first(control.pauses());
+        // Since then hand-overs are paused again.
+        let resumption = control.resumption.as_ref().filter(|_| pauses.is_empty());
+        Self {
+            paused: !pauses.is_empty(),
+            oldest: pauses.first().copied(),
+            pauses,
+            ended: oldest_first(ended.iter()),
+            resumed_by: resumption.and_then(|resumption| resumption.resumed_by.as_deref()),
+            resumed_at: resumption.map(|resumption| resumption.resumed_at),
+            budget: BudgetData { limit: *limit, used: *used },
+        }
+    }
+}
+
+fn oldest_first<'a>(pauses: impl Iterator<Item = &'a Pause>) -> Vec<PauseMembers<'a>> {
+    let mut pauses: Vec<_> = pauses.map(PauseMembers::new).collect();
+    pauses.sort_by_key(|pause| pause.paused_at);
+    pauses
+}
+
+impl<'a> PauseMembers<'a> {
+    fn new(pause: &'a Pause) -> Self {
+        Self {
+            paused_by: pause.paused_by.as_deref(),
+            paused_at: pause.paused_at,
+            reason: pause.reason.as_deref(),
         }
     }
 }

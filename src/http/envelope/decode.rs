@@ -105,8 +105,8 @@ impl RebuildFields {
     }
 }
 
-/// The reason of `PUT …/protection`.
-pub(super) fn protection(call: &Call<'_>) -> Result<Option<Reason>, Failure> {
+/// The body of `PUT …/protection` and `PUT /pause`, which may have a reason.
+pub(super) fn only_reason(call: &Call<'_>) -> Result<Option<Reason>, Failure> {
     let mut body = optional_body(call)?;
     let text = body.take_string("Reason")?;
     body.end("the body", "known is Reason")?;

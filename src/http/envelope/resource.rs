@@ -10,6 +10,7 @@ use crate::ids::{DirectoryId, Target, WorkspaceId};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Resource<'a> {
     Root,
+    Pause,
     OpenRebuilds,
     Workspaces(Within<'a>),
     Workspace(Named<'a>),
@@ -22,6 +23,9 @@ pub(super) enum Resource<'a> {
 #[derive(Debug)]
 pub(super) enum Operation<'a> {
     RebuildInBody,
+    DescribePause,
+    Pause,
+    Resume,
     ListOpenRebuilds,
     ListWorkspaces(Within<'a>),
     DescribeWorkspace(Named<'a>),
@@ -54,6 +58,7 @@ impl<'a> Resource<'a> {
         let named = |workspace_id| Named { directory_id, workspace_id };
         Some(match (directory_id, segments) {
             (None, [""]) => Self::Root,
+            (None, ["pause"]) => Self::Pause,
             (None, ["rebuilds"]) => Self::OpenRebuilds,
             (_, ["workspaces"]) => Self::Workspaces(directory_id),
             (_, ["workspaces", id]) => Self::Workspace(named(id)),
@@ -68,6 +73,7 @@ impl<'a> Resource<'a> {
     fn methods(&self) -> &'static [&'static str] {
         match self {
             Self::Root => &["POST"],
+            Self::Pause => &["GET", "PUT", "DELETE"],
             Self::OpenRebuilds | Self::Workspaces(_) | Self::Workspace(_) => &["GET"],
             Self::Protection(_) => &["PUT", "DELETE"],
             Self::Rebuilds(_) => &["GET", "POST"],
@@ -79,6 +85,9 @@ impl<'a> Resource<'a> {
     pub(super) fn operation(self, method: &Method) -> Result<Operation<'a>, Failure> {
         Ok(match (self, method.as_str()) {
             (Self::Root, "POST") => Operation::RebuildInBody,
+            (Self::Pause, "GET") => Operation::DescribePause,
+            (Self::Pause, "PUT") => Operation::Pause,
+            (Self::Pause, "DELETE") => Operation::Resume,
             (Self::OpenRebuilds, "GET") => Operation::ListOpenRebuilds,
             (Self::Workspaces(within), "GET") => Operation::ListWorkspaces(within),
             (Self::Workspace(named), "GET") => Operation::DescribeWorkspace(named),
@@ -95,8 +104,11 @@ impl<'a> Resource<'a> {
     /// The answer to any other method.
     fn method_not_allowed(&self) -> Failure {
         let methods = self.methods();
-        let verb = if methods.len() == 1 { "is" } else { "are" };
-        let message = format!("only {} {verb} allowed here", methods.join(" and "));
+        let message = match methods {
+            [only] => format!("only {only} is allowed here"),
+            [first @ .., last] => format!("only {} and {last} are allowed here", first.join(", ")),
+            [] => unreachable!(),
+        };
         let header = Some(("allow", methods.join(", ")));
         Failure { header, ..Failure::refusal(Code::MethodNotAllowed, message) }
     }
@@ -113,6 +125,9 @@ impl Operation<'_> {
             Self::ListWorkspaces(Some(_)) => &["user_name", "limit", "next_token"],
             Self::ListRebuilds(_) => &["limit", "next_token"],
             Self::RebuildInBody
+            | Self::DescribePause
+            | Self::Pause
+            | Self::Resume
             | Self::DescribeWorkspace(_)
             | Self::Protect(_)
             | Self::Unprotect(_)

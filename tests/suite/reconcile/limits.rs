@@ -15,7 +15,7 @@ use super::machine::{Answer, Machine};
 use super::world::{World, until_death};
 
 /// How often the WorkSpaces were wiped.
-fn wipes(world: &World, ids: &[WorkspaceId]) -> usize {
+pub fn wipes(world: &World, ids: &[WorkspaceId]) -> usize {
     ids.iter().map(|id| world.machine(id, |machine, _| machine.wipes.len())).sum()
 }
 
@@ -33,7 +33,7 @@ fn running(world: &World, ids: &[WorkspaceId]) -> usize {
     ids.iter().filter(runs).count()
 }
 
-async fn requested(world: &Arc<World>, count: usize, machine: &Machine) -> Vec<WorkspaceId> {
+pub async fn requested(world: &Arc<World>, count: usize, machine: &Machine) -> Vec<WorkspaceId> {
     let mut ids = vec![];
     for _ in 0..count {
         ids.push(world.add_requested(machine.clone()).await);

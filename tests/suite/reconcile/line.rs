@@ -37,7 +37,7 @@ impl Fault {
     /// nothing.)
     pub fn of(call: &str) -> &'static [Self] {
         match call {
-            "write item" | "write record" => &[
+            "write item" | "write record" | "write control" => &[
                 Self::NotDone,
                 Self::AnswerLost,
                 Self::AnswerLostAndRetried,
@@ -287,8 +287,9 @@ impl HttpConnector for Wire {
                     .expect("a queue"),
                 "BatchGetItem" if has("RebuildId") => "read records",
                 "BatchGetItem" => "read items",
-                "GetItem" => "read item",
+                "GetItem" => "read control",
                 "UpdateItem" => "write item",
+                "PutItem" if has("\"control\"") => "write control",
                 "PutItem" => "write record",
                 "Scan" => "read table",
                 other => panic!("unexpected call: {other}"),

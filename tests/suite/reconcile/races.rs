@@ -121,6 +121,8 @@ fn touches(call: &str) -> (&'static [&'static str], &'static [&'static str]) {
         "read records" => (&["history"], &[]),
         "write record" => (&[], &["history"]),
         "ask fleet" | "ask snapshots" => (&["fleet"], &[]),
+        // Nothing pauses hand-overs here. Both passes count theirs in either order.
+        "read control" | "write control" => (&[], &[]),
         // The fake fleet reads the id of the rebuild from the item.
         "hand over" => (&["item"], &["fleet"]),
         "fleet changes" => (&[], &["fleet"]),

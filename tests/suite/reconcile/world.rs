@@ -14,6 +14,7 @@ use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use dynoxide::Database;
 use local::dynamodb;
 use rebuild_workspaces::config::Limits;
+use rebuild_workspaces::control::{Control, Pause, Resumption};
 use rebuild_workspaces::error::{AcceptError, CancelError, Cause};
 use rebuild_workspaces::fleet::{Fleet, HandOverError, IDS_PER_CALL, Listed};
 use rebuild_workspaces::ids::WorkspaceId;
@@ -188,7 +189,11 @@ impl World {
             accepting: process(Arc::default()).0,
             parked: Mutex::default(),
             traffic: Mutex::new(Traffic {
-                limits: Limits { max_concurrent: usize::MAX, ..Limits::default() },
+                limits: Limits {
+                    max_concurrent: usize::MAX,
+                    rebuilds_per_day: None,
+                    ..Limits::default()
+                },
                 ..Traffic::default()
             }),
             processes: [process(Arc::default()), process(Arc::default())],
@@ -269,6 +274,7 @@ impl World {
 
     /// Turns the clock back to the snapshot and adds a copy of its WorkSpace.
     pub fn restore(&self, snapshot: &Snapshot) -> WorkspaceId {
+        self.forget_hand_overs();
         *self.now.lock().expect("unpoisoned") = snapshot.now;
         self.put(snapshot.item.clone(), snapshot.machine.clone())
     }
@@ -308,6 +314,7 @@ impl World {
         for (time, items) in parked {
             // While hand-overs of one of them have no answer, the others would have to wait.
             for items in items.chunks(at_a_time) {
+                self.forget_hand_overs();
                 *self.now.lock().expect("unpoisoned") = time;
                 for item in items {
                     self.put_item(item);
@@ -333,8 +340,27 @@ impl World {
 
     /// Removes a WorkSpace from the table.
     pub fn remove(&self, id: &WorkspaceId) {
-        let key = json!({ "WorkspaceId": { "S": id.as_str() } });
-        let delete = json!({ "TableName": "workspaces", "Key": key });
+        self.delete("workspaces", "WorkspaceId", id.as_str());
+    }
+
+    /// What all hand-overs depend on.
+    pub fn control(&self) -> Control {
+        let get = json!({ "TableName": "control", "Key": { "Id": { "S": "hand-overs" } } });
+        let output = self.database.get_item(serde_json::from_value(get).expect("a get"));
+        let item = serde_json::to_value(output.expect("an answer")).expect("JSON")["Item"].take();
+        if item.is_null() {
+            return Control::default();
+        }
+        serde_json::from_value(plain(&json!({ "M": item }))).expect("what hand-overs depend on")
+    }
+
+    /// Removes what pauses hand-overs, and their count: those of another world.
+    fn forget_hand_overs(&self) {
+        self.delete("control", "Id", "hand-overs");
+    }
+
+    fn delete(&self, table: &str, key: &str, id: &str) {
+        let delete = json!({ "TableName": table, "Key": { key: { "S": id } } });
         let delete = serde_json::from_value(delete).expect("a delete");
         self.database.delete_item(delete).expect("it is deleted");
     }
@@ -394,6 +420,22 @@ impl World {
             self.accepting.unprotect(&target, None, now).await
         };
         result.expect("an answer");
+    }
+
+    /// Pauses hand-overs, as a client would.
+    pub async fn pause(&self) {
+        self.pass_time(Duration::MICROSECOND);
+        let now = self.now();
+        let pause = Pause { paused_by: None, paused_at: now.into(), reason: None };
+        self.accepting.pause(&pause, now).await.expect("an answer");
+    }
+
+    /// Ends all pauses, as an operator would.
+    pub async fn resume(&self) {
+        self.pass_time(Duration::MICROSECOND);
+        let now = self.now();
+        let resumption = Resumption { resumed_by: None, resumed_at: now.into() };
+        self.accepting.resume(&resumption, now).await.expect("an answer");
     }
 
     /// A rebuild to request.
@@ -542,7 +584,7 @@ fn store(database: Database, line: Arc<Line>) -> Store {
         config.retry_config(RetryConfig::disabled()).timeout_config(TimeoutConfig::disabled());
     // Nobody would check the signatures.
     let config = config.allow_no_auth().auth_scheme_preference([AuthSchemeId::from("noAuth")]);
-    Store::new(config, "workspaces".into(), "rebuilds".into())
+    Store::new(config, system::tables())
 }
 
 /// A rebuild from DynamoDB's JSON.

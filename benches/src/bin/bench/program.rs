@@ -100,6 +100,7 @@ impl<'a> Program<'a> {
             .env("EVENT_BUS_NAME", "default")
             .env("WORKSPACES_TABLE", "workspaces")
             .env("REBUILDS_TABLE", "rebuilds")
+            .env("CONTROL_TABLE", "control")
             .stdout(Stdio::null());
         if let Some(bundle) = &self.bundle {
             command.env("AWS_CA_BUNDLE", bundle).env("SSL_CERT_FILE", bundle);
