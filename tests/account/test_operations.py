@@ -51,9 +51,9 @@ def test_names_and_logs_are_found(stack):
     [logs] = commands("## Logs")
     resources, errors = logs.replace("STACK", "rebuild-workspaces").split("aws logs ")
     found = dict(line.split("\t") for line in run(stack, ADMINISTRATOR, resources).splitlines())
-    assert {"RebuildLogGroup", "ReconcileLogGroup", "AccessLogGroup", "FollowRule"} <= set(found)
+    assert {"RebuildLogGroup", "FollowLogGroup", "AccessLogGroup", "FollowRule"} <= set(found)
     assert found["AcceptedAlarm"].startswith("rebuild-workspaces-AcceptedAlarm-")
-    run(stack, ADMINISTRATOR, f"aws logs {errors}".replace("GROUP", found["ReconcileLogGroup"]))
+    run(stack, ADMINISTRATOR, f"aws logs {errors}".replace("GROUP", found["FollowLogGroup"]))
     [throttled] = commands("### RebuildThrottleAlarm", "\n### ")
     run(stack, ADMINISTRATOR, throttled.replace("FUNCTION", found["RebuildFunction"]))
 
@@ -99,7 +99,7 @@ def test_an_error_is_no_empty_list(stack):
 def test_everything_can_be_stopped(stack):
     assert PAUSE.endswith("set_cap 0\n")
     run(stack, ADMINISTRATOR, PAUSE)
-    function = {"FunctionName": stack.running.outputs["ReconcileFunction"]}
+    function = {"FunctionName": stack.running.outputs["FollowFunction"]}
     without = PAUSE.replace("set_cap 0\n", "(set_cap) || echo refused\n")
     assert run(stack, ADMINISTRATOR, without) == "refused\n"
     configuration = stack.running.client("lambda").get_function_configuration(**function)

@@ -36,7 +36,7 @@ def api_works(stack):
     return all(status < 500 for status in statuses)
 
 
-def reconciler_works(stack):
+def following_works(stack):
     """Has a rebuild handed over, followed and recorded; whether no pass failed."""
     stack.call(stack.operator, "POST", "/workspaces/ws-available0001/rebuilds")
     while stack.call(stack.operator, "GET", "/rebuilds")[1]["data"]["rebuilds"]:
@@ -48,7 +48,7 @@ def reconciler_works(stack):
 
 def announcing_works(stack):
     """Has a rebuild end and its end announced; whether that did not fail."""
-    assert reconciler_works(stack)
+    assert following_works(stack)
     return stack.running.announce(attempts=1) == 0
 
 
@@ -107,7 +107,7 @@ def test_a_linter_finds_nothing_in_the_policies(stack):
     "role, name, works",
     [
         ("RebuildRole", "rebuild", api_works),
-        ("ReconcileRole", "reconcile", reconciler_works),
+        ("FollowRole", "follow", following_works),
         ("AnnounceRole", "announce", announcing_works),
     ],
 )
