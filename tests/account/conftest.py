@@ -32,8 +32,8 @@ class Stack:
     def __init__(self, running):
         self.running = running
 
-    def deploy(self, **parameters):
-        self.running.deploy(account.built_by_sam(), Architecture=architecture(), **parameters)
+    def deploy(self, stack=account.STACK, **parameters):
+        self.running.deploy(account.built_by_sam(), stack, Architecture=architecture(), **parameters)
         FIGURES["deployments"] += 1
 
     def put(self, ids, **attributes):

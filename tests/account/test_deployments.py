@@ -1,13 +1,18 @@
 """Deployments with different parameters, and updates between them."""
 
+import re
+
 import botocore.exceptions
 import pytest
+from conftest import ROOT
+from samtranslator.yaml_helper import yaml_parse
 
 ENDPOINT = "vpce-0a1b2c3d"
 ARNS = "arn:aws:iam::000000000000:user/caller,arn:aws:iam::000000000000:role/desk"
+REAL = {"FleetMode": "AmazonWorkSpaces", "AlarmTopicArn": "arn:aws:sns:us-east-1:000000000000:pager"}
 COMBINATIONS = {
     "defaults": {},
-    "real fleet": {"FleetMode": "AmazonWorkSpaces", "RebuildTag": "yes", "MaximumSnapshotAgeHours": "24"},
+    "real fleet": {**REAL, "RebuildTag": "yes", "MaximumSnapshotAgeHours": "24"},
     "private": {"VpcEndpointId": ENDPOINT},
     "private without IAM": {"VpcEndpointId": ENDPOINT, "Authorization": "None"},
     "few callers": {"CallerArns": ARNS},
@@ -72,8 +77,77 @@ def test_only_the_callers_of_the_parameter_may_change_anything(empty):
     [
         ({"Authorization": "None"}, "NoneNeedsAnEndpoint"),
         ({"Authorization": "None", "VpcEndpointId": ENDPOINT, "CallerArns": ARNS}, "CallersNeedIam"),
+        ({"FleetMode": "AmazonWorkSpaces"}, "RealWorkSpacesNeedAlarms"),
     ],
 )
 def test_a_combination_that_would_be_wrong_is_refused(empty, parameters, rule):
     with pytest.raises(botocore.exceptions.ClientError, match=f"rule {rule} failed"):
         empty.deploy(**parameters)
+
+
+# Values of the parameters that are numbers: the least and the greatest.
+NUMBERS = {
+    "MaxConcurrentRebuilds": (0, 10000),
+    "MaximumSnapshotAgeHours": (0, 8760),
+    "HandOverDeadlineHours": (1, 8760),
+    "ReservedConcurrency": (-1, 10000),
+    "AcceptedPerHour": (1, 100000),
+}
+
+
+def test_a_number_has_a_least_and_a_greatest_value():
+    parameters = yaml_parse((ROOT / "template.yaml").read_text())["Parameters"]
+    numbers = {name for name, found in parameters.items() if "whole number" in found.get("ConstraintDescription", "")}
+    patterns = {name: parameters[name]["AllowedPattern"] for name in numbers}
+    assert set(patterns) == set(NUMBERS)
+    for name, (least, greatest) in NUMBERS.items():
+        values = range(least - 20, greatest + 2000)
+        fitting = {value for value in values if re.fullmatch(patterns[name], str(value))}
+        assert fitting == set(range(least, greatest + 1)), name
+        for wrong in ("2.5", "1e2", "01", "+1", " 1", "1\n", "", "-0", "100001"):
+            assert not re.fullmatch(patterns[name], wrong), (name, wrong)
+
+
+@pytest.mark.parametrize("value", ["2.5", "-3", "10001", "many"])
+def test_a_wrong_number_is_refused(empty, value):
+    with pytest.raises(botocore.exceptions.ClientError, match="whole number from 0 to 10000"):
+        empty.deploy(MaxConcurrentRebuilds=value)
+
+
+def test_a_second_stack_for_real_workspaces_is_refused(empty):
+    stack = empty
+    stack.deploy(**REAL)
+    stack.running.seed()
+    first = dict(stack.running.outputs)
+    api = stack.running.api
+    # On its own, and as an update of a simulated one.
+    with pytest.raises(botocore.exceptions.WaiterError):
+        stack.deploy(stack="second", **REAL)
+    assert "OnlyStack" in failures(stack, "second") and "AlreadyExists" in failures(stack, "second")
+    stack.running.delete("second")
+    stack.deploy(stack="second")
+    simulated = stack.running.outputs["FollowFunction"]
+    with pytest.raises(botocore.exceptions.WaiterError):
+        stack.deploy(stack="second", **REAL)
+    function = stack.running.client("lambda").get_function_configuration(FunctionName=simulated)
+    assert function["Environment"]["Variables"]["FLEET_MODE"] == "Simulated"
+
+    # The first is unharmed.
+    stack.running.outputs, stack.running.api = first, api
+    [value] = stack.running.client("ssm").get_parameters(Names=["/rebuild-workspaces/stack"])["Parameters"]
+    assert "/rebuild-workspaces/" in value["Value"]
+    key = stack.running.user("caller", first["CallerPolicy"])
+    assert stack.call(key, "POST", "/workspaces/ws-available0001/rebuilds")[0] == 202
+
+    # Once it is gone, the second gets in.
+    stack.running.delete()
+    stack.deploy(stack="second", **REAL)
+    [value] = stack.running.client("ssm").get_parameters(Names=["/rebuild-workspaces/stack"])["Parameters"]
+    assert "/second/" in value["Value"]
+
+
+def failures(stack, name):
+    """Why resources of a stack failed."""
+    events = stack.running.client("cloudformation").describe_stack_events(StackName=name)["StackEvents"]
+    failed = [event for event in events if event["ResourceStatus"].endswith("_FAILED")]
+    return str([(event["LogicalResourceId"], event.get("ResourceStatusReason")) for event in failed])
