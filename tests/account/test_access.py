@@ -4,8 +4,9 @@ import json
 import re
 
 import pytest
-from conftest import FIGURES
+from conftest import FIGURES, ROOT
 from page import OPERATIONS
+from samtranslator.yaml_helper import yaml_parse
 
 ACCESS = OPERATIONS.partition("## Access")[2].partition("\n##")[0]
 MINE, OTHER = "d-906700a1b2", "d-906700c3d4"
@@ -85,3 +86,14 @@ def test_a_user_without_a_policy_is_refused(stack):
     nobody = stack.running.user("nobody", {"Version": "2012-10-17", "Statement": [statement]})
     for method, path in CALLS.values():
         assert stack.call(nobody, method, path)[0] == 403, (method, path)
+
+
+def test_readers_have_a_throttle_of_their_own():
+    api = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["Api"]["Properties"]
+    limited = {(setting["HttpMethod"], setting["ResourcePath"]) for setting in api["MethodSettings"]}
+    paths = api["DefinitionBody"]["paths"]
+    for methods in paths.values():
+        assert methods["get"] == methods["x-amazon-apigateway-any-method"]
+    # In a setting, the root is a slash, and other slashes than the first are ~1.
+    encoded = {"/" if path == "/" else "/" + path.replace("/", "~1") for path in paths}
+    assert limited == {("*", "/*")} | {("GET", path) for path in encoded}
