@@ -32,8 +32,9 @@ class Stack:
     def __init__(self, running):
         self.running = running
 
-    def deploy(self, stack=account.STACK, **parameters):
-        self.running.deploy(account.built_by_sam(), stack, Architecture=architecture(), **parameters)
+    def deploy(self, stack=account.STACK, bootstraps=None, **parameters):
+        programs = bootstraps or account.built_by_sam()
+        self.running.deploy(programs, stack, Architecture=architecture(), **parameters)
         FIGURES["deployments"] += 1
 
     def put(self, ids, **attributes):

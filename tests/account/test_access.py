@@ -19,6 +19,7 @@ CALLS = {
     "list mine": ("GET", f"/directories/{MINE}/workspaces"),
     "list others": ("GET", f"/directories/{OTHER}/workspaces"),
     "open": ("GET", "/rebuilds"),
+    "see the pause": ("GET", "/pause"),
     "rebuild": ("POST", "/workspaces/ws-impaired0001/rebuilds"),
     "rebuild mine": ("POST", f"/directories/{MINE}/workspaces/ws-impaired0001/rebuilds"),
     "rebuild others": ("POST", f"/directories/{OTHER}/workspaces/ws-suspended0001/rebuilds"),
@@ -27,18 +28,22 @@ CALLS = {
     "cancel mine": ("DELETE", f"/directories/{MINE}/workspaces/ws-impaired0001/rebuilds/x"),
     "protect": ("PUT", "/workspaces/ws-protected0001/protection"),
     "unprotect": ("DELETE", "/workspaces/ws-suspended0001/protection"),
+    "pause": ("PUT", "/pause"),
+    "resume": ("DELETE", "/pause"),
 }
-LOOK = {"look", "list", "list mine", "list others", "open"}
+LOOK = {"look", "list", "list mine", "list others", "open", "see the pause"}
 BY_PATH = {"rebuild", "rebuild mine", "rebuild others", "cancel", "cancel mine"}
 HELPDESK = {"list mine", "rebuild mine", "cancel mine"}
 ALLOWED = {
     "ReaderPolicy": LOOK,
-    "CallerPolicy": LOOK | BY_PATH | {"protect"},
+    "CallerPolicy": LOOK | BY_PATH | {"protect", "pause"},
     "OperatorPolicy": set(CALLS),
     "the helpdesk's policy": HELPDESK,
     "reader": LOOK,
     "helpdesk of one directory: rebuild, follow, cancel": HELPDESK,
-    "operator, who may cancel and protect but not rebuild": LOOK | {"cancel", "cancel mine", "protect", "unprotect"},
+    "operator, who may cancel, protect and pause but not rebuild": set(CALLS) - {
+        "rebuild", "rebuild mine", "rebuild others", "rebuild by body"
+    },
     "everything": set(CALLS),
 }
 

@@ -2,9 +2,11 @@
 
 import re
 
+import account
 import botocore.exceptions
 import pytest
-from conftest import ROOT
+from conftest import ROOT, architecture
+from page import ADMINISTRATOR, commands, run
 from samtranslator.yaml_helper import yaml_parse
 
 ENDPOINT = "vpce-0a1b2c3d"
@@ -88,6 +90,7 @@ def test_a_combination_that_would_be_wrong_is_refused(empty, parameters, rule):
 # Values of the parameters that are numbers: the least and the greatest.
 NUMBERS = {
     "MaxConcurrentRebuilds": (0, 10000),
+    "MaxRebuildsPerDay": (0, 100000),
     "MaximumSnapshotAgeHours": (0, 8760),
     "HandOverDeadlineHours": (1, 8760),
     "ReservedConcurrency": (-1, 10000),
@@ -104,7 +107,7 @@ def test_a_number_has_a_least_and_a_greatest_value():
         values = range(least - 20, greatest + 2000)
         fitting = {value for value in values if re.fullmatch(patterns[name], str(value))}
         assert fitting == set(range(least, greatest + 1)), name
-        for wrong in ("2.5", "1e2", "01", "+1", " 1", "1\n", "", "-0", "100001"):
+        for wrong in ("2.5", "1e2", "01", "+1", " 1", "1\n", "", "-0"):
             assert not re.fullmatch(patterns[name], wrong), (name, wrong)
 
 
@@ -151,3 +154,40 @@ def failures(stack, name):
     events = stack.running.client("cloudformation").describe_stack_events(StackName=name)["StackEvents"]
     failed = [event for event in events if event["ResourceStatus"].endswith("_FAILED")]
     return str([(event["LogicalResourceId"], event.get("ResourceStatusReason")) for event in failed])
+
+
+def test_an_update_is_rolled_back(empty, tmp_path):
+    """The function that follows, by a deployment of the release before; the API function, by its alias."""
+    stack = empty
+    stack.deploy()
+    stack.running.seed()
+    key = stack.running.user("operator", stack.running.outputs["OperatorPolicy"])
+    functions = stack.running.client("lambda")
+    rebuild, follow = (stack.running.outputs[name] for name in ("RebuildFunction", "FollowFunction"))
+
+    def code():
+        live = functions.get_function_configuration(FunctionName=rebuild, Qualifier="live")
+        return live["CodeSha256"], functions.get_function_configuration(FunctionName=follow)["CodeSha256"]
+
+    before = code()
+    newer = {}
+    for name, program in account.built_by_sam().items():
+        newer[name] = tmp_path / name
+        newer[name].write_bytes(program.read_bytes() + b"\0")
+    stack.deploy(bootstraps=newer)
+    updated = code()
+    assert updated[0] != before[0] and updated[1] != before[1]
+
+    [script] = commands("### Roll back", "\n### ")
+    listed, update = script.replace("FUNCTION", rebuild).split("aws lambda update-alias")
+    versions = [line.split() for line in run(stack, ADMINISTRATOR, listed).splitlines()]
+    assert [version[0] for version in versions] == ["$LATEST", "1", "2"]
+    assert versions[1][2:] == ["FleetMode=Simulated", f"Architecture={architecture()}"]
+    run(stack, ADMINISTRATOR, "aws lambda update-alias" + update.replace("VERSION", "1"))
+    assert code() == (before[0], updated[1])
+    assert stack.call(key, "POST", "/workspaces/ws-available0001/rebuilds")[0] == 202
+
+    stack.deploy()
+    assert code() == before
+    assert stack.running.follow() is None
+    assert stack.call(key, "GET", "/workspaces/ws-available0001")[1]["data"]["rebuild"]["status"] == "STARTED"

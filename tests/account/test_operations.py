@@ -207,7 +207,8 @@ def test_a_new_stack_adopts_the_tables_of_a_deleted_one(empty, tmp_path):
     old = dict(stack.running.outputs)
     stack.running.delete()
     [adopt, _] = commands("## Adopt tables")
-    names = {"WORKSPACES": old["WorkspacesTable"], "REBUILDS": old["RebuildsTable"], "STACK": "rebuild-workspaces"}
+    tables = {"WORKSPACES": "WorkspacesTable", "REBUILDS": "RebuildsTable", "CONTROL": "ControlTable"}
+    names = {"STACK": "rebuild-workspaces", **{name: old[table] for name, table in tables.items()}}
     for placeholder, name in names.items():
         adopt = re.sub(rf"\b{placeholder}\b", name, adopt)
     assert adopt.startswith("sam build\n")
@@ -215,9 +216,8 @@ def test_a_new_stack_adopts_the_tables_of_a_deleted_one(empty, tmp_path):
     assert deploy
     run(stack, ADMINISTRATOR, import_tables.replace("tables.yaml", f"{tmp_path}/tables.yaml"))
     stack.deploy(MaxConcurrentRebuilds="0")
-    assert {name: stack.running.outputs[name] for name in ("WorkspacesTable", "RebuildsTable")} == {
-        name: old[name] for name in ("WorkspacesTable", "RebuildsTable")
-    }
+    for table in tables.values():
+        assert stack.running.outputs[table] == old[table]
     operator = stack.running.user("other", stack.running.outputs["OperatorPolicy"])
     assert stack.running.follow() is None
     [waiting] = stack.call(operator, "GET", "/rebuilds?status=REQUESTED")[1]["data"]["rebuilds"]

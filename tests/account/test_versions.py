@@ -97,6 +97,14 @@ def test_a_description_fits(template):
     assert len(text) <= 256
 
 
+def test_every_function_waits_for_the_only_stack(template):
+    """Otherwise a second stack could change some before it is refused."""
+    functions = [one["Properties"] for one in template["Resources"].values() if one["Type"] == "AWS::Lambda::Function"]
+    assert len(functions) == 4
+    for function in functions:
+        assert "${OnlyStack}" in str(function["Description"])
+
+
 def changed(template, change):
     template = copy.deepcopy(template)
     function = template["Resources"]["RebuildFunction"]["Properties"]
