@@ -21,6 +21,8 @@ READS = [
     "/workspaces?directory_id=d-906700a1b2",
     "/workspaces?bundle_id=wsb-0a1b2c3d4",
     "/rebuilds",
+    "/rebuilds?ended_on=2026-11-30",
+    "/pause",
     "/workspaces/ws-available0001/rebuilds",
     f"/workspaces/ws-available0001/rebuilds/{LATEST_BUT_ONE}",
 ]
@@ -30,6 +32,7 @@ def api_works(stack):
     """Uses the API in every way; whether nothing failed."""
     statuses = [stack.call(stack.operator, "GET", path)[0] for path in READS]
     statuses.append(stack.call(stack.operator, "PUT", "/workspaces/ws-impaired0001/protection")[0])
+    statuses += [stack.call(stack.operator, method, "/pause")[0] for method in ("PUT", "DELETE")]
     by_name = {"x-amz-target": "WorkspacesService.DescribeWorkspaces"}
     body = {"WorkspaceName": "build-desk-1"}
     statuses.append(stack.call(stack.operator, "POST", "/", body, **by_name)[0])
