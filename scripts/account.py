@@ -10,6 +10,7 @@ with the samples, and prints what to call. The functions run for real. Ctrl-C en
 
 import argparse
 import contextlib
+import hashlib
 import http.client
 import io
 import json
@@ -36,7 +37,10 @@ ROOT = Path(__file__).resolve().parent.parent
 REGION = "us-east-1"
 STACK = "rebuild-workspaces"
 # The functions, and their programs.
-FUNCTIONS = {"RebuildFunction": "rebuild", "ReconcileFunction": "reconcile", "AnnounceFunction": "announce"}
+FUNCTIONS = {
+    "RebuildFunction": "rebuild", "FollowFunction": "reconcile", "SyncFunction": "reconcile",
+    "AnnounceFunction": "announce",
+}
 # A simulated rebuild takes so long here, so that one can be followed to its end.
 REBUILD_SECONDS = "5"
 
@@ -50,6 +54,10 @@ class Account:
         self.administrator = ("test", "test")
         # The last change in the stream of rebuilds that was announced.
         self.announced = None
+        # Keys of the packages in the bucket.
+        self.uploaded = set()
+        # Where the functions find the WorkSpaces API. The emulator has none and refuses its calls.
+        self.fleet = self.url
 
     def client(self, service):
         key, secret = self.administrator
@@ -58,46 +66,55 @@ class Account:
             aws_access_key_id=key, aws_secret_access_key=secret,
         )
 
-    def deploy(self, bootstraps, **parameters):
-        """Creates the stack, or updates it; raises if CloudFormation refuses."""
+    def deploy(self, bootstraps, stack=STACK, **parameters):
+        """Creates a stack, or updates it; raises if CloudFormation refuses. The other methods use the
+        stack that was deployed last."""
         template = self.translated(bootstraps)
         formation = self.client("cloudformation")
         chosen = [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()]
         # Too long for a request.
         self.client("s3").put_object(Bucket="code", Key="template", Body=json.dumps(template))
-        stack = {
-            "StackName": STACK, "TemplateURL": f"{self.url}/code/template", "Parameters": chosen,
+        request = {
+            "StackName": stack, "TemplateURL": f"{self.url}/code/template", "Parameters": chosen,
             "Capabilities": ["CAPABILITY_IAM"],
         }
-        stacks = [stack["StackName"] for stack in formation.describe_stacks()["Stacks"]]
-        change = "update" if STACK in stacks else "create"
-        getattr(formation, f"{change}_stack")(**stack)
+        stacks = [found["StackName"] for found in formation.describe_stacks()["Stacks"]]
+        change = "update" if stack in stacks else "create"
+        getattr(formation, f"{change}_stack")(**request)
         waiter = formation.get_waiter(f"stack_{change}_complete")
-        waiter.wait(StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
-        [stack] = formation.describe_stacks(StackName=STACK)["Stacks"]
-        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-        self.parameters = {p["ParameterKey"]: p["ParameterValue"] for p in stack["Parameters"]}
+        waiter.wait(StackName=stack, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+        [found] = formation.describe_stacks(StackName=stack)["Stacks"]
+        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
+        self.parameters = {p["ParameterKey"]: p["ParameterValue"] for p in found["Parameters"]}
         self.teach()
 
-    def delete(self):
-        """Deletes the stack; its tables and logs stay."""
+    def delete(self, stack=STACK):
+        """Deletes a stack; its tables and logs stay."""
         formation = self.client("cloudformation")
-        formation.delete_stack(StackName=STACK)
-        formation.get_waiter("stack_delete_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1})
+        formation.delete_stack(StackName=stack)
+        formation.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
 
     def translated(self, bootstraps):
-        """The template as SAM translates it, without what ministack does not have."""
+        """The template as SAM translates it, without what ministack does not have. It differs between
+        deployments only if the programs do, just as it would on AWS."""
         template = yaml_parse((ROOT / "template.yaml").read_text())
         storage = self.client("s3")
         storage.create_bucket(Bucket="code")
         for name, resource in template["Resources"].items():
             if resource["Type"] == "AWS::Serverless::Function":
-                storage.put_object(Bucket="code", Key=name, Body=zipped(bootstraps[name]))
-                resource["Properties"]["CodeUri"] = {"Bucket": "code", "Key": name}
-        os.environ["AWS_DEFAULT_REGION"] = REGION
-        # It warns about features that only AWS itself switches on.
-        logging.getLogger("samtranslator").setLevel(logging.ERROR)
-        template = transform(template, {}, ManagedPolicies())
+                package = zipped(bootstraps[name])
+                key = hashlib.sha256(package).hexdigest()
+                if key not in self.uploaded:
+                    storage.put_object(Bucket="code", Key=key, Body=package)
+                    self.uploaded.add(key)
+                properties = resource["Properties"]
+                properties["CodeUri"] = {"Bucket": "code", "Key": key}
+                # Every client of AWS finds the emulator by the first.
+                properties["Environment"]["Variables"] |= {
+                    "AWS_ENDPOINT_URL": self.url, "FLEET_ENDPOINT_URL": self.fleet,
+                    "FLEET_REBUILD_SECONDS": REBUILD_SECONDS,
+                }
+        template = sam_translated(template)
         resources = template["Resources"]
         for name, resource in list(resources.items()):
             # ministack has no CodeDeploy, so that versions take over at once, no saved queries, and no
@@ -118,12 +135,10 @@ class Account:
         return template
 
     def teach(self):
-        """Points the functions at the emulator, and adds by API calls what ministack leaves out when it
-        imports the API's definition: the routes, with their authorisation, and the resource policy. So
-        calls to it prove what the functions, the roles and the policies do, and nothing about how API
-        Gateway reads the definition."""
-        for name in FUNCTIONS:
-            self.set_variables(name, AWS_ENDPOINT_URL=self.url, FLEET_REBUILD_SECONDS=REBUILD_SECONDS)
+        """Adds by API calls what ministack leaves out when it imports the API's definition: the routes,
+        with their authorisation, and the resource policy. So calls to it prove what the functions, the
+        roles and the policies do, and nothing about how API Gateway reads the definition. Also ends
+        ministack's own reading of the stream; see `announce`."""
         functions = self.client("lambda")
         [mapping] = functions.list_event_source_mappings(FunctionName=self.outputs["AnnounceFunction"])[
             "EventSourceMappings"
@@ -135,18 +150,23 @@ class Account:
         gateway = self.client("apigateway")
         self.api = re.match(r"https://(\w+)", self.outputs["ApiUrl"])[1]
         function = functions.get_function(FunctionName=self.outputs["RebuildFunction"])
-        alias = function["Configuration"]["FunctionArn"] + ":live"
+        names = {
+            "AWS::Partition": "aws", "AWS::Region": REGION,
+            "RebuildFunction.Arn": function["Configuration"]["FunctionArn"],
+        }
         for resource in gateway.get_resources(restApiId=self.api)["items"]:
-            at = {"restApiId": self.api, "resourceId": resource["id"], "httpMethod": "ANY"}
-            method = definition["paths"][resource["path"]]["x-amazon-apigateway-any-method"]
-            secured = self.resolve(method["security"])
-            with contextlib.suppress(gateway.exceptions.NotFoundException):
-                gateway.delete_method(**at)
-            gateway.put_method(**at, authorizationType="AWS_IAM" if secured else "NONE")
-            gateway.put_integration(
-                **at, type="AWS_PROXY", integrationHttpMethod="POST",
-                uri=f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/{alias}/invocations",
-            )
+            for name, method in definition["paths"][resource["path"]].items():
+                method_name = {"x-amazon-apigateway-any-method": "ANY"}.get(name, name.upper())
+                at = {"restApiId": self.api, "resourceId": resource["id"], "httpMethod": method_name}
+                secured = self.resolve(method["security"])
+                with contextlib.suppress(gateway.exceptions.NotFoundException):
+                    gateway.delete_method(**at)
+                gateway.put_method(**at, authorizationType="AWS_IAM" if secured else "NONE")
+                uri = method["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+                gateway.put_integration(
+                    **at, type="AWS_PROXY", integrationHttpMethod="POST",
+                    uri=re.sub(r"\$\{(.+?)\}", lambda found: names[found[1]], uri),
+                )
         policy = self.resolve(definition["x-amazon-apigateway-policy"])
         value = json.dumps(policy) if policy else ""
         gateway.update_rest_api(
@@ -155,14 +175,12 @@ class Account:
         gateway.create_deployment(restApiId=self.api, stageName="v1")
 
     def set_variables(self, name, **variables):
-        """Sets environment variables of a function, and takes its alias along."""
+        """Sets environment variables of a function, as an operator could. They hold for a function that is
+        called by itself; an alias stays at its version."""
         functions, function = self.client("lambda"), self.outputs[name]
         environment = functions.get_function_configuration(FunctionName=function)["Environment"]
         environment["Variables"] |= variables
         functions.update_function_configuration(FunctionName=function, Environment=environment)
-        if name != "AnnounceFunction":
-            version = functions.publish_version(FunctionName=function)["Version"]
-            functions.update_alias(FunctionName=function, Name="live", FunctionVersion=version)
 
     def resolve(self, node):
         """A part of the template with its conditions and parameters resolved."""
@@ -224,10 +242,9 @@ class Account:
         return answer.status, json.loads(text or b"null")
 
     def follow(self):
-        """Runs a pass of the reconciler; returns the error, if it fails."""
+        """Runs a pass that follows rebuilds; returns the error, if it fails."""
         answer = self.client("lambda").invoke(
-            FunctionName=self.outputs["ReconcileFunction"], Qualifier="live",
-            Payload=b'{"schedule":"follow"}',
+            FunctionName=self.outputs["FollowFunction"], Payload=b'{"schedule":"follow"}'
         )
         return answer.get("FunctionError")
 
@@ -265,6 +282,14 @@ class Account:
                 done = done[: done.index(failed[0]["itemIdentifier"])]
             self.announced = (done or [self.announced])[-1]
         return failures
+
+
+def sam_translated(template):
+    """A parsed template as SAM translates it."""
+    os.environ["AWS_DEFAULT_REGION"] = REGION
+    # It warns about features that only AWS itself switches on.
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)
+    return transform(template, {}, ManagedPolicies())
 
 
 class ManagedPolicies:
@@ -358,7 +383,7 @@ The resources:
   aws cloudformation describe-stack-resources --stack-name {STACK}
 
 The end of each rebuild is announced on the default event bus; docs/events.md has rules to try.
-The reconciler runs every minute; a simulated rebuild takes {REBUILD_SECONDS} s. Ctrl-C ends it.""", flush=True)
+A pass follows rebuilds every minute; a simulated rebuild takes {REBUILD_SECONDS} s. Ctrl-C ends it.""", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 running.announce(attempts=1)

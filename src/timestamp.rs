@@ -44,12 +44,6 @@ impl From<OffsetDateTime> for Timestamp {
     }
 }
 
-impl From<Timestamp> for OffsetDateTime {
-    fn from(time: Timestamp) -> Self {
-        time.0
-    }
-}
-
 impl Add<Duration> for Timestamp {
     type Output = Self;
 

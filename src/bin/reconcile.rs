@@ -1,4 +1,4 @@
-//! The reconciler: runs on two schedules, `{"schedule":"follow"}` and `{"schedule":"sync"}`.
+//! The reconciler: two functions on two schedules, `{"schedule":"follow"}` and `{"schedule":"sync"}`.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use rebuild_workspaces::config::{Config, Limits, ReconcilerConfig, variable};

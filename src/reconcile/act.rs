@@ -44,17 +44,11 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         gate: &Gate,
     ) -> (&'a Action, Result<Done, Cause>) {
         let is_late = (self.clock)() >= deadline;
-        let done =
-            if is_late { Ok(Done::Late) } else { self.take_step(action, deadline, gate).await };
+        let done = if is_late { Ok(Done::Late) } else { self.take_step(action, gate).await };
         (action, done)
     }
 
-    async fn take_step(
-        &self,
-        action: &Action,
-        deadline: OffsetDateTime,
-        gate: &Gate,
-    ) -> Result<Done, Cause> {
+    async fn take_step(&self, action: &Action, gate: &Gate) -> Result<Done, Cause> {
         let Action { open, step, record } = action;
         if let Some(record) = record {
             let keys = open.keys.clone().with(record, self.now());
@@ -72,8 +66,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
                 Ok(Done::Nothing)
             }
             Step::HandOver { state, looked_at } => {
-                let until = deadline.min(OffsetDateTime::from(*looked_at) + LOOK_LASTS);
-                self.hand_over(open, *state, until, gate).await
+                self.hand_over(open, *state, *looked_at, gate).await
             }
             Step::ObserveRebuilding => {
                 let is_noted = self.store.observe_rebuilding(open, self.now()).await?;
@@ -98,13 +91,13 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         }
     }
 
-    /// Hands a rebuild over by this time, if the user's files have a snapshot to go back to. Every slow
-    /// step comes before it is counted.
+    /// Hands a rebuild over, if the user's files have a snapshot to go back to. Every slow step comes
+    /// before it is counted.
     async fn hand_over(
         &self,
         open: &OpenRebuild,
         state: State,
-        until: OffsetDateTime,
+        looked_at: Timestamp,
         gate: &Gate,
     ) -> Result<Done, Cause> {
         let id = open.workspace_id.as_str();
@@ -128,10 +121,10 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
             return Ok(Done::Nothing);
         }
         let (wall, monotonic) = ((self.clock)(), Instant::now());
-        if wall > until {
+        let begun_at = Timestamp::from(wall);
+        if begun_at.since(looked_at) > LOOK_LASTS {
             return Ok(Done::Late);
         }
-        let begun_at = Timestamp::from(wall);
         match self.count(gate, &mut control, begun_at).await {
             Ok(true) => drop(control),
             Ok(false) => return Ok(Done::Nothing),

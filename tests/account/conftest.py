@@ -32,8 +32,9 @@ class Stack:
     def __init__(self, running):
         self.running = running
 
-    def deploy(self, **parameters):
-        self.running.deploy(account.built_by_sam(), Architecture=architecture(), **parameters)
+    def deploy(self, stack=account.STACK, bootstraps=None, **parameters):
+        programs = bootstraps or account.built_by_sam()
+        self.running.deploy(programs, stack, Architecture=architecture(), **parameters)
         FIGURES["deployments"] += 1
 
     def put(self, ids, **attributes):
@@ -104,6 +105,30 @@ def server(answer):
         threading.Thread(target=listening.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{listening.server_address[1]}"
         listening.shutdown()
+
+
+class Fleet:
+    """A stand-in for the WorkSpaces API: WorkSpaces by id, each with the time of its newest snapshot."""
+
+    def __init__(self, snapshots):
+        self.snapshots, self.rebuilt = snapshots, []
+
+    def answer(self, headers, body):
+        operation, asked = headers["x-amz-target"].partition(".")[2], json.loads(body)
+        return 200, json.dumps(getattr(self, operation)(**asked)).encode()
+
+    def DescribeWorkspaces(self, WorkspaceIds=(), **_):
+        ids = [id for id in WorkspaceIds or self.snapshots if id in self.snapshots]
+        state = lambda id: "REBUILDING" if id in self.rebuilt else "AVAILABLE"
+        return {"Workspaces": [{"WorkspaceId": id, "DirectoryId": "d-906700a1b2", "State": state(id)} for id in ids]}
+
+    def DescribeWorkspaceSnapshots(self, WorkspaceId):
+        snapshot = {"SnapshotTime": self.snapshots[WorkspaceId].timestamp()}
+        return {"RebuildSnapshots": [snapshot], "RestoreSnapshots": [snapshot]}
+
+    def RebuildWorkspaces(self, RebuildWorkspaceRequests):
+        self.rebuilt += [request["WorkspaceId"] for request in RebuildWorkspaceRequests]
+        return {"FailedRequests": []}
 
 
 def forwarded(stack, headers, body):

@@ -25,7 +25,7 @@ def run(stack, key, script, directory=ROOT, **variables):
         "AWS_ACCESS_KEY_ID": key[0], "AWS_SECRET_ACCESS_KEY": key[1], "AWS_SESSION_TOKEN": "",
         "URL": f"http://{running.api}.execute-api.localhost:{running.port}/v1/",
         "TABLE": running.outputs["WorkspacesTable"], "REBUILDS": running.outputs["RebuildsTable"],
-        "REBUILD_FUNCTION": running.outputs["RebuildFunction"], "RECONCILE": running.outputs["ReconcileFunction"],
+        "REBUILD_FUNCTION": running.outputs["RebuildFunction"], "FOLLOW": running.outputs["FollowFunction"],
         **variables,
     }
     done = subprocess.run(

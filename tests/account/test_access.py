@@ -4,8 +4,9 @@ import json
 import re
 
 import pytest
-from conftest import FIGURES
+from conftest import FIGURES, ROOT
 from page import OPERATIONS
+from samtranslator.yaml_helper import yaml_parse
 
 ACCESS = OPERATIONS.partition("## Access")[2].partition("\n##")[0]
 MINE, OTHER = "d-906700a1b2", "d-906700c3d4"
@@ -18,6 +19,7 @@ CALLS = {
     "list mine": ("GET", f"/directories/{MINE}/workspaces"),
     "list others": ("GET", f"/directories/{OTHER}/workspaces"),
     "open": ("GET", "/rebuilds"),
+    "see the pause": ("GET", "/pause"),
     "rebuild": ("POST", "/workspaces/ws-impaired0001/rebuilds"),
     "rebuild mine": ("POST", f"/directories/{MINE}/workspaces/ws-impaired0001/rebuilds"),
     "rebuild others": ("POST", f"/directories/{OTHER}/workspaces/ws-suspended0001/rebuilds"),
@@ -26,18 +28,22 @@ CALLS = {
     "cancel mine": ("DELETE", f"/directories/{MINE}/workspaces/ws-impaired0001/rebuilds/x"),
     "protect": ("PUT", "/workspaces/ws-protected0001/protection"),
     "unprotect": ("DELETE", "/workspaces/ws-suspended0001/protection"),
+    "pause": ("PUT", "/pause"),
+    "resume": ("DELETE", "/pause"),
 }
-LOOK = {"look", "list", "list mine", "list others", "open"}
+LOOK = {"look", "list", "list mine", "list others", "open", "see the pause"}
 BY_PATH = {"rebuild", "rebuild mine", "rebuild others", "cancel", "cancel mine"}
 HELPDESK = {"list mine", "rebuild mine", "cancel mine"}
 ALLOWED = {
     "ReaderPolicy": LOOK,
-    "CallerPolicy": LOOK | BY_PATH | {"protect"},
+    "CallerPolicy": LOOK | BY_PATH | {"protect", "pause"},
     "OperatorPolicy": set(CALLS),
     "the helpdesk's policy": HELPDESK,
     "reader": LOOK,
     "helpdesk of one directory: rebuild, follow, cancel": HELPDESK,
-    "operator, who may cancel and protect but not rebuild": LOOK | {"cancel", "cancel mine", "protect", "unprotect"},
+    "operator, who may cancel, protect and pause but not rebuild": set(CALLS) - {
+        "rebuild", "rebuild mine", "rebuild others", "rebuild by body"
+    },
     "everything": set(CALLS),
 }
 
@@ -85,3 +91,14 @@ def test_a_user_without_a_policy_is_refused(stack):
     nobody = stack.running.user("nobody", {"Version": "2012-10-17", "Statement": [statement]})
     for method, path in CALLS.values():
         assert stack.call(nobody, method, path)[0] == 403, (method, path)
+
+
+def test_readers_have_a_throttle_of_their_own():
+    api = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["Api"]["Properties"]
+    limited = {(setting["HttpMethod"], setting["ResourcePath"]) for setting in api["MethodSettings"]}
+    paths = api["DefinitionBody"]["paths"]
+    for methods in paths.values():
+        assert methods["get"] == methods["x-amazon-apigateway-any-method"]
+    # In a setting, the root is a slash, and other slashes than the first are ~1.
+    encoded = {"/" if path == "/" else "/" + path.replace("/", "~1") for path in paths}
+    assert limited == {("*", "/*")} | {("GET", path) for path in encoded}

@@ -68,14 +68,14 @@ def test_each_end_of_many_rebuilds_is_announced(announced):
 
     with server(refuse_every_third) as bus, concurrent.futures.ThreadPoolExecutor(8) as callers:
         stack.running.set_variables("AnnounceFunction", AWS_ENDPOINT_URL_EVENTBRIDGE=bus)
-        stack.running.set_variables("ReconcileFunction", MAX_CONCURRENT_REBUILDS="0", HAND_OVER_DEADLINE_HOURS="0")
+        stack.running.set_variables("FollowFunction", MAX_CONCURRENT_REBUILDS="0", HAND_OVER_DEADLINE_HOURS="0")
         paths = list(callers.map(ask, ids[:50]))
         assert stack.running.follow() is None
-        stack.running.set_variables("ReconcileFunction", HAND_OVER_DEADLINE_HOURS="24")
+        stack.running.set_variables("FollowFunction", HAND_OVER_DEADLINE_HOURS="24")
         paths += callers.map(ask, ids[50:])
         cancel = lambda path: stack.call(stack.operator, "DELETE", path)[0]
         assert set(callers.map(cancel, paths[50:150])) == {200}
-        stack.running.set_variables("ReconcileFunction", MAX_CONCURRENT_REBUILDS=str(REBUILDS))
+        stack.running.set_variables("FollowFunction", MAX_CONCURRENT_REBUILDS=str(REBUILDS))
         failed = 0
         while stack.call(stack.operator, "GET", "/rebuilds")[1]["data"]["rebuilds"]:
             assert stack.running.follow() is None

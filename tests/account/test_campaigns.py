@@ -74,7 +74,7 @@ class Campaigns:
 
 @pytest.fixture(scope="module")
 def campaigns(stack):
-    stack.running.set_variables("ReconcileFunction", FLEET_REBUILD_SECONDS="1")
+    stack.running.set_variables("FollowFunction", FLEET_REBUILD_SECONDS="1")
     return Campaigns(stack)
 
 
@@ -213,8 +213,13 @@ def database(campaigns, answer):
     """Puts `answer` in place of DynamoDB for the API function."""
     running = campaigns.stack.running
     with server(answer) as between:
+        functions = running.client("lambda")
+        alias = {"FunctionName": running.outputs["RebuildFunction"], "Name": "live"}
+        version = functions.get_alias(**alias)["FunctionVersion"]
         running.set_variables("RebuildFunction", AWS_ENDPOINT_URL=between)
+        functions.update_alias(**alias, FunctionVersion="$LATEST")
         yield
+        functions.update_alias(**alias, FunctionVersion=version)
         running.set_variables("RebuildFunction", AWS_ENDPOINT_URL=running.url)
 
 
@@ -306,7 +311,7 @@ def test_what_changed_since_the_plan_is_left_alone(empty):
     topics.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue.arn)
     empty.deploy(CampaignApprovalTopic=topic)
     empty.running.seed()
-    empty.running.set_variables("ReconcileFunction", FLEET_REBUILD_SECONDS="1")
+    empty.running.set_variables("FollowFunction", FLEET_REBUILD_SECONDS="1")
     empty.operator = empty.running.user("operator", empty.running.outputs["OperatorPolicy"])
     campaigns = Campaigns(empty)
     starter, approver, reader = (

@@ -51,9 +51,9 @@ def test_names_and_logs_are_found(stack):
     [logs] = commands("## Logs")
     resources, errors = logs.replace("STACK", "rebuild-workspaces").split("aws logs ")
     found = dict(line.split("\t") for line in run(stack, ADMINISTRATOR, resources).splitlines())
-    assert {"RebuildLogGroup", "ReconcileLogGroup", "AccessLogGroup", "FollowRule"} <= set(found)
+    assert {"RebuildLogGroup", "FollowLogGroup", "AccessLogGroup", "FollowRule"} <= set(found)
     assert found["AcceptedAlarm"].startswith("rebuild-workspaces-AcceptedAlarm-")
-    run(stack, ADMINISTRATOR, f"aws logs {errors}".replace("GROUP", found["ReconcileLogGroup"]))
+    run(stack, ADMINISTRATOR, f"aws logs {errors}".replace("GROUP", found["FollowLogGroup"]))
     [throttled] = commands("### RebuildThrottleAlarm", "\n### ")
     run(stack, ADMINISTRATOR, throttled.replace("FUNCTION", found["RebuildFunction"]))
 
@@ -99,7 +99,7 @@ def test_an_error_is_no_empty_list(stack):
 def test_everything_can_be_stopped(stack):
     assert PAUSE.endswith("set_cap 0\n")
     run(stack, ADMINISTRATOR, PAUSE)
-    function = {"FunctionName": stack.running.outputs["ReconcileFunction"]}
+    function = {"FunctionName": stack.running.outputs["FollowFunction"]}
     without = PAUSE.replace("set_cap 0\n", "(set_cap) || echo refused\n")
     assert run(stack, ADMINISTRATOR, without) == "refused\n"
     configuration = stack.running.client("lambda").get_function_configuration(**function)
@@ -207,7 +207,8 @@ def test_a_new_stack_adopts_the_tables_of_a_deleted_one(empty, tmp_path):
     old = dict(stack.running.outputs)
     stack.running.delete()
     [adopt, _] = commands("## Adopt tables")
-    names = {"WORKSPACES": old["WorkspacesTable"], "REBUILDS": old["RebuildsTable"], "STACK": "rebuild-workspaces"}
+    tables = {"WORKSPACES": "WorkspacesTable", "REBUILDS": "RebuildsTable", "CONTROL": "ControlTable"}
+    names = {"STACK": "rebuild-workspaces", **{name: old[table] for name, table in tables.items()}}
     for placeholder, name in names.items():
         adopt = re.sub(rf"\b{placeholder}\b", name, adopt)
     assert adopt.startswith("sam build\n")
@@ -215,9 +216,8 @@ def test_a_new_stack_adopts_the_tables_of_a_deleted_one(empty, tmp_path):
     assert deploy
     run(stack, ADMINISTRATOR, import_tables.replace("tables.yaml", f"{tmp_path}/tables.yaml"))
     stack.deploy(MaxConcurrentRebuilds="0")
-    assert {name: stack.running.outputs[name] for name in ("WorkspacesTable", "RebuildsTable")} == {
-        name: old[name] for name in ("WorkspacesTable", "RebuildsTable")
-    }
+    for table in tables.values():
+        assert stack.running.outputs[table] == old[table]
     operator = stack.running.user("other", stack.running.outputs["OperatorPolicy"])
     assert stack.running.follow() is None
     [waiting] = stack.call(operator, "GET", "/rebuilds?status=REQUESTED")[1]["data"]["rebuilds"]

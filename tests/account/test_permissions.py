@@ -21,6 +21,8 @@ READS = [
     "/workspaces?directory_id=d-906700a1b2",
     "/workspaces?bundle_id=wsb-0a1b2c3d4",
     "/rebuilds",
+    "/rebuilds?ended_on=2026-11-30",
+    "/pause",
     "/workspaces/ws-available0001/rebuilds",
     f"/workspaces/ws-available0001/rebuilds/{LATEST_BUT_ONE}",
 ]
@@ -30,13 +32,14 @@ def api_works(stack):
     """Uses the API in every way; whether nothing failed."""
     statuses = [stack.call(stack.operator, "GET", path)[0] for path in READS]
     statuses.append(stack.call(stack.operator, "PUT", "/workspaces/ws-impaired0001/protection")[0])
+    statuses += [stack.call(stack.operator, method, "/pause")[0] for method in ("PUT", "DELETE")]
     by_name = {"x-amz-target": "WorkspacesService.DescribeWorkspaces"}
     body = {"WorkspaceName": "build-desk-1"}
     statuses.append(stack.call(stack.operator, "POST", "/", body, **by_name)[0])
     return all(status < 500 for status in statuses)
 
 
-def reconciler_works(stack):
+def following_works(stack):
     """Has a rebuild handed over, followed and recorded; whether no pass failed."""
     stack.call(stack.operator, "POST", "/workspaces/ws-available0001/rebuilds")
     while stack.call(stack.operator, "GET", "/rebuilds")[1]["data"]["rebuilds"]:
@@ -48,7 +51,7 @@ def reconciler_works(stack):
 
 def announcing_works(stack):
     """Has a rebuild end and its end announced; whether that did not fail."""
-    assert reconciler_works(stack)
+    assert following_works(stack)
     return stack.running.announce(attempts=1) == 0
 
 
@@ -107,7 +110,7 @@ def test_a_linter_finds_nothing_in_the_policies(stack):
     "role, name, works",
     [
         ("RebuildRole", "rebuild", api_works),
-        ("ReconcileRole", "reconcile", reconciler_works),
+        ("FollowRole", "follow", following_works),
         ("AnnounceRole", "announce", announcing_works),
     ],
 )

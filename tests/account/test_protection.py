@@ -11,7 +11,8 @@ def test_the_stack_can_be_protected(empty):
     run(empty, ADMINISTRATOR, protect.replace("STACK", "rebuild-workspaces"))
     formation = empty.running.client("cloudformation")
     policy = formation.get_stack_policy(StackName="rebuild-workspaces")["StackPolicyBody"]
-    assert "LogicalResourceId/WorkspacesTable" in policy
+    for table in ("WorkspacesTable", "RebuildsTable", "ControlTable"):
+        assert f"LogicalResourceId/{table}" in policy
     with pytest.raises(botocore.exceptions.ClientError, match="(?i)termination"):
         formation.delete_stack(StackName="rebuild-workspaces")
     # An update of ours replaces nothing.

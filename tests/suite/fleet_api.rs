@@ -215,7 +215,7 @@ async fn no_fault_of_the_fleet_makes_a_record_false() {
     let options = ["--dynamodb-endpoint", &system.dynamodb, "--fleet-endpoint", &api.url];
 
     let mut local = Local::start_with(&options).await;
-    let (mut accepted, mut kills) = (0, 0);
+    let (mut accepted, mut kills, mut resumptions) = (0, 0, 0);
     for _ in 0..2 {
         for id in &ids {
             accepted += usize::from(send(&local.api, &Ask::rebuild(id)).await.status == 202);
@@ -223,6 +223,12 @@ async fn no_fault_of_the_fleet_makes_a_record_false() {
         while is_open(&system).await {
             api.called.notified().await;
             assert_eq!(*api.unknown.lock().expect("unpoisoned"), [""; 0]);
+            // The operator knows that the fleet answers some calls.
+            if !system.scan("control").await.iter().all(|it| it["FleetPause"].is_null()) {
+                let resumed = send(&local.api, &Ask::new("DELETE", "/pause")).await;
+                assert_eq!(resumed.status, 200);
+                resumptions += 1;
+            }
             if chance.one_in(8) {
                 local.kill().await;
                 local = Local::start_with(&options).await;
@@ -240,7 +246,9 @@ async fn no_fault_of_the_fleet_makes_a_record_false() {
         let id = record["WorkspaceId"].as_str().expect("an id");
         *ends.entry(check(record, &machines[id])).or_insert(0) += 1;
     }
-    println!("fleet over HTTP: {accepted} rebuilds, {kills} kills, ends: {ends:?}");
+    println!(
+        "fleet over HTTP: {accepted} rebuilds, {kills} kills, {resumptions} resumptions, ends: {ends:?}"
+    );
 }
 
 /// As the README suggests; its rebuilds take 10 seconds. The first one is killed after every few

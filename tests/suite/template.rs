@@ -49,11 +49,13 @@ async fn the_role_of_the_api_function_allows_exactly_its_requests() {
         service.list_workspaces(&filter, 25, None).await.expect("a page");
     }
     service.list_open_rebuilds(None, 25, None).await.expect("a page");
+    service.pause(None, nobody()).await.expect("a pause");
+    service.resume(nobody()).await.expect("no pause");
     assert_eq!(recorder.sent(), allowed("Rebuild", false));
 }
 
 #[tokio::test]
-async fn the_role_of_the_reconciler_allows_exactly_its_requests() {
+async fn the_roles_of_the_reconciler_allow_exactly_the_requests_of_their_passes() {
     let system = System::start().await;
     let (recorder, store) = recorded(&system);
     accept(&system, "ws-available0001", FleetMode::Simulated).await;
@@ -66,7 +68,7 @@ async fn the_role_of_the_reconciler_allows_exactly_its_requests() {
     for _ in 0..3 {
         reconciler.follow().await.expect("a pass");
     }
-    assert_eq!(recorder.sent(), allowed("Reconcile", false), "simulated");
+    assert_eq!(recorder.sent(), allowed("Follow", false), "simulated");
 
     // The AWS JSON face of another system stands in for the real fleet.
     let other = System::start().await;
@@ -80,8 +82,28 @@ async fn the_role_of_the_reconciler_allows_exactly_its_requests() {
     let fleet = Amazon::connect(&config(&system.dynamodb), &fleet, http);
     let reconciler = Reconciler { store, fleet, clock, timing, limits: Limits::default() };
     reconciler.follow().await.expect("a pass");
+    assert_eq!(recorder.sent(), allowed("Follow", true), "real WorkSpaces");
+
+    // Sync adds it again.
+    system.remove("workspaces", "ws-error0001").await;
+    recorder.forget();
     reconciler.sync().await.expect("a pass");
-    assert_eq!(recorder.sent(), allowed("Reconcile", true), "real WorkSpaces");
+    assert_eq!(recorder.sent(), allowed("Sync", true));
+}
+
+#[test]
+fn one_role_may_rebuild() {
+    let template = template();
+    let resources = template["Resources"].as_mapping().expect("resources");
+    let may_rebuild: Vec<_> = resources
+        .iter()
+        .filter(|(_, resource)| {
+            let text = serde_yaml_ng::to_string(resource).expect("YAML");
+            text.contains("workspaces:RebuildWorkspaces") || text.contains("workspaces:*")
+        })
+        .map(|(name, resource)| (name.as_str(), name_of(&resource["Properties"]["RoleName"])))
+        .collect();
+    assert_eq!(may_rebuild, [(Some("FleetPolicy"), "FollowRole".to_owned())]);
 }
 
 /// A store over the system's DynamoDB, and the recorder of its requests.
@@ -97,16 +119,16 @@ async fn accept(system: &System, id: &str, mode: FleetMode) {
         idempotency_key: None,
         reason: None,
         maximum_snapshot_age_hours: None,
-        caller: Caller {
-            arn: None,
-            source_ip: None,
-            request_id: None,
-            requested_at: OffsetDateTime::now_utc(),
-        },
+        caller: nobody(),
     };
     let service = Service::new(system.store.clone(), mode, None);
     let id = WorkspaceId::try_from(id.to_owned()).expect("an id");
     service.accept(&id.into(), request).await.expect("accepted");
+}
+
+fn nobody() -> Caller {
+    let requested_at = OffsetDateTime::now_utc();
+    Caller { arn: None, source_ip: None, request_id: None, requested_at }
 }
 
 pub fn template() -> Value {
@@ -189,6 +211,10 @@ struct Recorder {
 impl Recorder {
     fn sent(&self) -> Permissions {
         self.sent.lock().expect("no panic").clone()
+    }
+
+    fn forget(&self) {
+        self.sent.lock().expect("no panic").clear();
     }
 }
 
