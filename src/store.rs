@@ -13,6 +13,7 @@ mod guard;
 mod hand_over;
 mod item;
 mod list;
+mod open;
 mod protect;
 pub mod queue;
 mod refresh;

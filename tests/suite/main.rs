@@ -15,6 +15,7 @@ mod guard;
 mod histories;
 mod lambda;
 mod local_run;
+mod open_rebuilds;
 mod openapi;
 mod pause;
 mod properties;
