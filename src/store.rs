@@ -7,6 +7,7 @@ mod accept;
 mod cancel;
 mod control;
 mod end;
+mod ended;
 mod fault;
 mod follow;
 mod guard;

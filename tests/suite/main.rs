@@ -7,6 +7,7 @@ mod aws_clients;
 mod aws_json;
 mod contract;
 mod crash;
+mod ended_rebuilds;
 mod events;
 mod faults;
 mod fleet_api;
