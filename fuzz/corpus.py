@@ -20,6 +20,8 @@ ENVELOPE = [
     f"GET {DIRECTORY}/workspaces/ws-available0001",
     "GET /rebuilds?status=REQUESTED",
     "GET /rebuilds?limit=1",
+    "GET /rebuilds?ended_on=2025-01-01",
+    "GET /rebuilds?ended_on=2025-02-30",
     f"GET /workspaces/ws-requested0001/rebuilds/{REBUILD_ID}",
     f"DELETE /workspaces/ws-requested0001/rebuilds/{REBUILD_ID}",
     f"DELETE /workspaces/ws-cancelled0001/rebuilds/{REBUILD_ID}",
@@ -76,6 +78,7 @@ TOKENS = [
     (11, "ws-available0001"),
     (12, "2025-01-01T12:00:00Z/ws-requested0001"),
     (13, REBUILD_ID),
+    (14, f"ws-available0001/{REBUILD_ID}/2025-01-01T12:00:00Z"),
 ]
 HEADERS = ["content-type", "idempotency-key", "x-amz-target", "smithy-protocol", "amz-sdk-invocation-id"]
 
@@ -145,6 +148,7 @@ def write_items(record):
         keys = ["WorkspaceId", "DirectoryId", "UserName", "OpenSince"]
         key = {name: item[name] for name in keys if name in item}
         id_only = {"WorkspaceId": item["WorkspaceId"]}
+        ended = id_only | {"RebuildId": rebuild_id, "EndedOn": {"S": "2025-01-01"}, "EndedAt": ended_at}
         answers = {
             "abd": {"Item": item},
             "c": {"Items": [record], "LastEvaluatedKey": id_only | {"RebuildId": rebuild_id}},
@@ -153,6 +157,7 @@ def write_items(record):
             "gi": [item],
             "klm": {"__type": "x#ConditionalCheckFailedException", "message": "x", "Item": item},
             "n": {"Attributes": item},
+            "o": {"Items": [record], "LastEvaluatedKey": ended},
         }
         for letters, answer in answers.items():
             for letter in letters:

@@ -11,10 +11,11 @@ use crate::error::{
     AcceptError, CancelError, DescribeRebuildError, Fault, ListError, ListRebuildsError,
     PauseError, ProtectionError, WorkspaceError,
 };
-use crate::ids::Target;
+use crate::ids::{Target, WorkspaceId};
 use crate::reason::Reason;
 use crate::rebuild::{Accepted, FleetMode, IdempotencyKey, Rebuild, RebuildId, Status};
 use crate::store::Store;
+use crate::timestamp::Day;
 use crate::token::Listing;
 use crate::workspace::{Filter, Page, Protection, Workspace};
 
@@ -233,6 +234,20 @@ impl Service {
         token: Option<&str>,
     ) -> Result<Page<Workspace>, ListError> {
         self.store.workspaces_with_open_rebuild(status, limit, token).await
+    }
+
+    /// One page of the rebuilds of all WorkSpaces that ended on a day, newest end first: at most `limit`
+    /// of them (1 to 100), each with its WorkSpace.
+    ///
+    /// # Errors
+    /// See [`ListError`].
+    pub async fn list_ended_rebuilds(
+        &self,
+        day: Day,
+        limit: u8,
+        token: Option<&str>,
+    ) -> Result<Page<(WorkspaceId, Rebuild)>, ListError> {
+        self.store.rebuilds_ended_on(day, limit, token).await
     }
 
     /// One rebuild: one DynamoDB request while it is the WorkSpace's latest, two afterwards.

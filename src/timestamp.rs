@@ -5,7 +5,7 @@ use std::ops::Add;
 
 use serde::{Deserialize, Serialize, Serializer};
 use time::format_description::well_known::Rfc3339;
-use time::{Duration, OffsetDateTime, UtcOffset};
+use time::{Date, Duration, OffsetDateTime, UtcOffset};
 
 use crate::format::InvalidFormat;
 
@@ -76,6 +76,27 @@ impl TryFrom<String> for Timestamp {
     }
 }
 
+/// A day in UTC. As text: `2026-11-30`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, derive_more::Display)]
+pub struct Day(Date);
+
+impl From<Timestamp> for Day {
+    fn from(time: Timestamp) -> Self {
+        Self(time.0.date())
+    }
+}
+
+impl TryFrom<&str> for Day {
+    type Error = InvalidFormat;
+
+    fn try_from(text: &str) -> Result<Self, InvalidFormat> {
+        let midnight = Timestamp::try_from(format!("{text}T00:00:00Z"));
+        midnight.map(Self::from).map_err(|_| {
+            InvalidFormat("must be a day as YYYY-MM-DD, in UTC, such as 2026-11-30".to_owned())
+        })
+    }
+}
+
 /// A point in time as AWS's protocols write it, in seconds since the Unix epoch: a number in JSON, and
 /// a number with CBOR's tag for that meaning (RFC 8949, 3.4.2) in CBOR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -113,6 +134,41 @@ mod tests {
         assert_eq!(time.epoch_seconds(), 1_735_689_599);
         assert_eq!(Timestamp::try_from(text.to_owned()), Ok(time));
         assert_eq!((time + Duration::hours(1)).since(time), Duration::hours(1));
+    }
+
+    #[test]
+    fn a_day_has_one_spelling() {
+        for text in ["0000-01-01", "2024-02-29", "2026-11-30", "9999-12-31"] {
+            let day = Day::try_from(text).map(|day| day.to_string());
+            assert_eq!(day, Ok(text.to_owned()));
+        }
+        for text in [
+            "",
+            "today",
+            "2026-02-30",
+            "2025-02-29",
+            "2026-13-01",
+            "2026-00-10",
+            "2026-11-00",
+            "2026-1-1",
+            "20261130",
+            "26-11-30",
+            "2026-W48-1",
+            "2026-334",
+            "+2026-11-30",
+            "-0001-11-30",
+            "10000-01-01",
+            " 2026-11-30",
+            "2026-11-30 ",
+            "2026/11/30",
+            "2026-11-30T00:00:00Z",
+            "2026-11-30T00:00:00Z#",
+            "2026-11-30T23:59:60",
+        ] {
+            assert!(Day::try_from(text).is_err(), "{text}");
+        }
+        let last = Timestamp::try_from("2026-12-01T00:59:59+01:00".to_owned()).expect("a time");
+        assert_eq!(Day::from(last).to_string(), "2026-11-30");
     }
 
     #[test]

@@ -15,7 +15,7 @@ const KEY: &str = "ticket-4711";
 const BATCH: &str = r#"{"Responses":{"workspaces.T0p-Secret":"#;
 
 /// Requests; and which operation of DynamoDB gets the input as its answer, with which status.
-const CASES: [(&str, &str, u16); 14] = [
+const CASES: [(&str, &str, u16); 15] = [
     ("GET /workspaces/ws-available0001\n\n", "GetItem", 200),
     ("GET /workspaces/ws-available0001/rebuilds\n\n", "GetItem", 200),
     ("GET /workspaces/ws-available0001/rebuilds\n\n", "Query", 200),
@@ -50,6 +50,7 @@ const CASES: [(&str, &str, u16); 14] = [
     ),
     ("PUT /workspaces/ws-available0001/protection\n\n", "UpdateItem", 400),
     ("DELETE /workspaces/ws-available0001/protection\n\n", "UpdateItem", 200),
+    ("GET /rebuilds?ended_on=2025-01-01\n\n", "Query", 200),
 ];
 
 // The first byte is a letter: a case, or `z` for the stream. The rest is the answer or the record.

@@ -11,7 +11,7 @@ use rebuild_workspaces::token::Listing;
 type Query = [(&'static str, &'static str)];
 
 /// Path and query of each listing, and its name and filters in tokens.
-const LISTINGS: [(&str, &Query, &str, &[&str]); 6] = [
+const LISTINGS: [(&str, &Query, &str, &[&str]); 7] = [
     ("/workspaces", &[], "workspaces", &[]),
     ("/directories/d-906700a1b2/workspaces", &[], "workspaces", &["directory", "d-906700a1b2"]),
     (
@@ -23,6 +23,7 @@ const LISTINGS: [(&str, &Query, &str, &[&str]); 6] = [
     ("/workspaces", &[("bundle_id", "wsb-5e6f7g8h9")], "workspaces", &["bundle", "wsb-5e6f7g8h9"]),
     ("/rebuilds", &[], "open rebuilds", &[]),
     ("/workspaces/ws-requested0001/rebuilds", &[], "rebuilds", &["ws-requested0001"]),
+    ("/rebuilds", &[("ended_on", "2025-01-01")], "ended rebuilds", &["2025-01-01"]),
 ];
 
 fn place(listing: &Listing, token: &str) -> Option<String> {

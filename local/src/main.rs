@@ -24,6 +24,7 @@ use rebuild_workspaces::rebuild::FleetMode;
 use rebuild_workspaces::reconcile::{Reconciler, Timing};
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::store::{Store, client_config};
+use rebuild_workspaces::timestamp::{Day, Timestamp};
 use rebuild_workspaces::{telemetry, transport};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -290,6 +291,7 @@ fn local_environment(
 }
 
 fn greet(api: &str, dynamodb: &str, eventbridge: &str) {
+    let today = Day::from(Timestamp::from(OffsetDateTime::now_utc()));
     println!(
         r#"Listening on {api}
 DynamoDB on {dynamodb} (tables workspaces, rebuilds and control, any credentials)
@@ -305,6 +307,8 @@ Followed, from REQUESTED to SUCCEEDED (or, for ws-stopped0001, to FAILED); the u
   curl {api}/workspaces/ws-available0001/rebuilds
 Open now, of all WorkSpaces:
   curl {api}/rebuilds
+Ended today (UTC), of all WorkSpaces, newest first:
+  curl '{api}/rebuilds?ended_on={today}'
 Accepted, then FAILED before anything is wiped, 202:
   curl -i -X POST {api}/workspaces/ws-nosnapshot0001/rebuilds
 Refused, 409:

@@ -10,7 +10,7 @@ use lambda_http::{Body, Response};
 use serde::Serialize;
 
 use self::data::{AcceptedData, PauseData, RebuildsData, WorkspaceData, WorkspacesData};
-use self::decode::Paging;
+use self::decode::{Paging, Wanted};
 use self::resource::{Operation, Resource};
 use super::body::json::MEDIA_TYPE;
 use super::call::Call;
@@ -64,7 +64,7 @@ async fn route(call: &mut Call<'_>) -> Answer {
         Operation::DescribePause => describe_pause(call).await,
         Operation::Pause => pause(call).await,
         Operation::Resume => resume(call).await,
-        Operation::ListOpenRebuilds => list_open_rebuilds(call).await,
+        Operation::ListAllRebuilds => list_all_rebuilds(call).await,
         Operation::ListWorkspaces(directory) => list_workspaces(call, directory).await,
         Operation::DescribeWorkspace(named) => describe_workspace(call, &named.target()?).await,
         Operation::Protect(named) => protect(call, &named.target()?).await,
@@ -166,12 +166,21 @@ async fn list_workspaces(call: &mut Call<'_>, directory: Option<&str>) -> Answer
     Ok(success(StatusCode::OK, WorkspacesData::new(&page)))
 }
 
-async fn list_open_rebuilds(call: &mut Call<'_>) -> Answer {
-    let status = decode::open_status(call)?;
+async fn list_all_rebuilds(call: &mut Call<'_>) -> Answer {
+    let wanted = decode::wanted_rebuilds(call)?;
     let Paging { limit, token } = decode::paging(call)?;
-    call.log_line.decoded("ListOpenRebuilds", None);
-    let page = call.service.list_open_rebuilds(status.as_ref(), limit, token).await?;
-    Ok(success(StatusCode::OK, RebuildsData::of_workspaces(&page)))
+    match wanted {
+        Wanted::Open(status) => {
+            call.log_line.decoded("ListOpenRebuilds", None);
+            let page = call.service.list_open_rebuilds(status.as_ref(), limit, token).await?;
+            Ok(success(StatusCode::OK, RebuildsData::of_workspaces(&page)))
+        }
+        Wanted::EndedOn(day) => {
+            call.log_line.decoded("ListEndedRebuilds", None);
+            let page = call.service.list_ended_rebuilds(day, limit, token).await?;
+            Ok(success(StatusCode::OK, RebuildsData::of_all(&page)))
+        }
+    }
 }
 
 async fn list_rebuilds(call: &mut Call<'_>, target: &Target) -> Answer {

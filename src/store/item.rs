@@ -12,7 +12,7 @@ use crate::error::{Fault, chain};
 use crate::ids::WorkspaceId;
 use crate::rebuild::{Keys, Rebuild, RebuildId};
 use crate::state::State;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{Day, Timestamp};
 use crate::workspace::{Description, Latest, Protection, Workspace, if_readable};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -26,6 +26,11 @@ pub(super) const BY_BUNDLE: &str = "Bundle";
 /// The index of WorkSpaces by name. A filtered scan would read the whole table for a page; the index
 /// costs a write unit where a name is new or changes.
 pub(super) const BY_NAME: &str = "Name";
+
+/// The index of records by the day and the time of their end. A filtered scan would read all records for
+/// a day; the index costs as many write units as the record, and it keeps whole records, so that a page
+/// needs no second read.
+pub(super) const ENDED: &str = "Ended";
 
 /// An item of the table of WorkSpaces. Whatever writes into the table, one attribute of another type
 /// should not stop a WorkSpace: only its id and its rebuild have to be readable.
@@ -112,12 +117,18 @@ pub(super) fn from_record(id: &WorkspaceId, ended: &Rebuild) -> Result<Item, Fau
     let mut item = to_item(ended)?;
     item.remove("Id");
     item.extend(record_key(id, ended.id));
+    item.extend(ended.ending().map(|ending| attribute("EndedOn", Day::from(ending.at))));
     Ok(item)
 }
 
 /// The reverse of [`from_record`].
 pub(super) fn to_record(item: Item) -> Result<Rebuild, Fault> {
     record(known_types(item)?)
+}
+
+/// A record and the id of its WorkSpace.
+pub(super) fn to_ended(item: Item) -> Result<(WorkspaceId, Rebuild), Fault> {
+    Ok((id_of(&item)?, to_record(item)?))
 }
 
 fn record(item: serde_dynamo::Item) -> Result<Rebuild, Fault> {

@@ -776,7 +776,7 @@ async fn an_unknown_query_parameter_is_refused_by_every_request() {
     let of_workspaces = "known are directory_id, user_name, bundle_id, limit, next_token";
     let asks = [
         (Ask::rebuild(id), none),
-        (Ask::get("/rebuilds"), "known are status, limit, next_token"),
+        (Ask::get("/rebuilds"), "known are status, ended_on, limit, next_token"),
         (Ask::get("/workspaces"), of_workspaces),
         (Ask::get(&workspace), none),
         (Ask::new("PUT", &format!("{workspace}/protection")), none),

@@ -493,7 +493,7 @@ async fn workspaces_are_listed_by_filter() {
         ("/rebuilds?status=SUCCEEDED", "status must be REQUESTED or STARTED"),
         (
             "/rebuilds?state=REQUESTED",
-            "the query has an unknown parameter; known are status, limit, next_token",
+            "the query has an unknown parameter; known are status, ended_on, limit, next_token",
         ),
     ] {
         let message = format!("Invalid request parameters: {message}");

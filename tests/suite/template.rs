@@ -20,6 +20,7 @@ use rebuild_workspaces::rebuild::FleetMode;
 use rebuild_workspaces::reconcile::{Reconciler, Timing};
 use rebuild_workspaces::service::{Caller, RebuildRequest, Service};
 use rebuild_workspaces::store::Store;
+use rebuild_workspaces::timestamp::Day;
 use rebuild_workspaces::transport;
 use rebuild_workspaces::workspace::Filter;
 use serde_json::Value as Json;
@@ -51,6 +52,8 @@ async fn the_role_of_the_api_function_allows_exactly_its_requests() {
     service.list_open_rebuilds(None, 25, None).await.expect("a page");
     service.pause(None, nobody()).await.expect("a pause");
     service.resume(nobody()).await.expect("no pause");
+    let day = Day::try_from("2026-11-30").expect("a day");
+    service.list_ended_rebuilds(day, 25, None).await.expect("a page");
     assert_eq!(recorder.sent(), allowed("Rebuild", false));
 }
 

@@ -33,6 +33,12 @@ impl<'a> RebuildsData<'a> {
         }
     }
 
+    /// Rebuilds of different WorkSpaces.
+    pub(super) fn of_all(page: &'a Page<(WorkspaceId, Rebuild)>) -> Self {
+        let rebuilds = page.items.iter().map(|(id, rebuild)| RebuildData::new(id, rebuild));
+        Self { rebuilds: rebuilds.collect(), next_token: page.next_token.as_deref() }
+    }
+
     /// The latest rebuild of each WorkSpace.
     pub(super) fn of_workspaces(page: &'a Page<Workspace>) -> Self {
         let latest = |workspace: &'a Workspace| {

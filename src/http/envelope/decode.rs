@@ -10,6 +10,7 @@ use crate::ids::{BundleId, Target, UserName, WorkspaceId};
 use crate::reason::Reason;
 use crate::rebuild::{IdempotencyKey, Status};
 use crate::service::RebuildRequest;
+use crate::timestamp::Day;
 use crate::workspace::Filter;
 
 /// Items on a page.
@@ -132,9 +133,30 @@ pub(super) fn filter(call: &Call<'_>, directory: Option<&str>) -> Result<Filter,
     }
 }
 
-/// The status of `GET /rebuilds`.
-pub(super) fn open_status(call: &Call<'_>) -> Result<Option<Status>, Failure> {
-    match call.query("status") {
+/// Which rebuilds of all WorkSpaces are wanted.
+pub(super) enum Wanted {
+    /// The open ones of this status (`None`: of any).
+    Open(Option<Status>),
+    /// Those that ended on this day.
+    EndedOn(Day),
+}
+
+/// The filter of `GET /rebuilds`.
+pub(super) fn wanted_rebuilds(call: &Call<'_>) -> Result<Wanted, Failure> {
+    match (call.query("status"), call.query("ended_on")) {
+        (status, None) => Ok(Wanted::Open(open_status(status)?)),
+        (None, Some(day)) => {
+            let day = Day::try_from(day).map_err(|error| Failure::field("ended_on", &error))?;
+            Ok(Wanted::EndedOn(day))
+        }
+        (Some(_), Some(_)) => Err(Failure::invalid(
+            "give status to list open rebuilds, or ended_on to list ended ones, not both",
+        )),
+    }
+}
+
+fn open_status(text: Option<&str>) -> Result<Option<Status>, Failure> {
+    match text {
         None => Ok(None),
         Some("REQUESTED") => Ok(Some(Status::Requested)),
         Some("STARTED") => Ok(Some(Status::Started)),

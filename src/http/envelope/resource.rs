@@ -11,7 +11,7 @@ use crate::ids::{DirectoryId, Target, WorkspaceId};
 pub(super) enum Resource<'a> {
     Root,
     Pause,
-    OpenRebuilds,
+    AllRebuilds,
     Workspaces(Within<'a>),
     Workspace(Named<'a>),
     Protection(Named<'a>),
@@ -26,7 +26,7 @@ pub(super) enum Operation<'a> {
     DescribePause,
     Pause,
     Resume,
-    ListOpenRebuilds,
+    ListAllRebuilds,
     ListWorkspaces(Within<'a>),
     DescribeWorkspace(Named<'a>),
     Protect(Named<'a>),
@@ -59,7 +59,7 @@ impl<'a> Resource<'a> {
         Some(match (directory_id, segments) {
             (None, [""]) => Self::Root,
             (None, ["pause"]) => Self::Pause,
-            (None, ["rebuilds"]) => Self::OpenRebuilds,
+            (None, ["rebuilds"]) => Self::AllRebuilds,
             (_, ["workspaces"]) => Self::Workspaces(directory_id),
             (_, ["workspaces", id]) => Self::Workspace(named(id)),
             (_, ["workspaces", id, "protection"]) => Self::Protection(named(id)),
@@ -74,7 +74,7 @@ impl<'a> Resource<'a> {
         match self {
             Self::Root => &["POST"],
             Self::Pause => &["GET", "PUT", "DELETE"],
-            Self::OpenRebuilds | Self::Workspaces(_) | Self::Workspace(_) => &["GET"],
+            Self::AllRebuilds | Self::Workspaces(_) | Self::Workspace(_) => &["GET"],
             Self::Protection(_) => &["PUT", "DELETE"],
             Self::Rebuilds(_) => &["GET", "POST"],
             Self::Rebuild(..) => &["GET", "DELETE"],
@@ -88,7 +88,7 @@ impl<'a> Resource<'a> {
             (Self::Pause, "GET") => Operation::DescribePause,
             (Self::Pause, "PUT") => Operation::Pause,
             (Self::Pause, "DELETE") => Operation::Resume,
-            (Self::OpenRebuilds, "GET") => Operation::ListOpenRebuilds,
+            (Self::AllRebuilds, "GET") => Operation::ListAllRebuilds,
             (Self::Workspaces(within), "GET") => Operation::ListWorkspaces(within),
             (Self::Workspace(named), "GET") => Operation::DescribeWorkspace(named),
             (Self::Protection(named), "PUT") => Operation::Protect(named),
@@ -118,7 +118,7 @@ impl Operation<'_> {
     /// The parameters that its query may have.
     pub(super) fn parameters(&self) -> &'static [&'static str] {
         match self {
-            Self::ListOpenRebuilds => &["status", "limit", "next_token"],
+            Self::ListAllRebuilds => &["status", "ended_on", "limit", "next_token"],
             Self::ListWorkspaces(None) => {
                 &["directory_id", "user_name", "bundle_id", "limit", "next_token"]
             }

@@ -165,7 +165,9 @@ async fn overlapping_passes_do_not_exceed_the_budget() {
         assert_eq!(wiped, handed_over.iter().sum::<usize>(), "round {round}");
         assert!(wiped <= 3, "round {round}: {wiped} were wiped");
         used_up += usize::from(wiped == 3);
-        ids.iter().for_each(|id| world.remove(id));
+        for id in &ids {
+            world.remove(id);
+        }
         world.resume().await;
     }
     assert!(used_up > 50, "the budget was used up in {used_up} rounds");
@@ -196,7 +198,6 @@ async fn without_a_word_from_the_table_nothing_is_handed_over() {
     let world = World::new();
     let ids = requested(&world, 2, &Machine::new()).await;
     world.pass().await;
-    ids.iter().for_each(|id| world.machine(id, |machine, _| machine.calls.clear()));
     let more = requested(&world, 1, &Machine::new()).await;
     let (process, line) = world.process(1);
     line.fail(Some((READ, Fault::NotDone)));
