@@ -182,12 +182,18 @@ def test_an_update_is_rolled_back(empty, tmp_path):
     listed, update = script.replace("FUNCTION", rebuild).split("aws lambda update-alias")
     versions = [line.split() for line in run(stack, ADMINISTRATOR, listed).splitlines()]
     assert [version[0] for version in versions] == ["$LATEST", "1", "2"]
-    assert versions[1][2:] == ["FleetMode=Simulated", f"Architecture={architecture()}"]
+    described = ["FleetMode=Simulated", "MaxRebuildsPerDay=500", f"Architecture={architecture()}"]
+    assert versions[1][2:] == described
     run(stack, ADMINISTRATOR, "aws lambda update-alias" + update.replace("VERSION", "1"))
     assert code() == (before[0], updated[1])
     assert stack.call(key, "POST", "/workspaces/ws-available0001/rebuilds")[0] == 202
 
+    assert stack.call(key, "PUT", "/pause")[0] == 200
     stack.deploy()
     assert code() == before
+    assert stack.running.follow() is None
+    rebuild = stack.call(key, "GET", "/workspaces/ws-available0001")[1]["data"]["rebuild"]
+    assert rebuild["status"] == "REQUESTED"
+    assert stack.call(key, "DELETE", "/pause")[0] == 200
     assert stack.running.follow() is None
     assert stack.call(key, "GET", "/workspaces/ws-available0001")[1]["data"]["rebuild"]["status"] == "STARTED"

@@ -5,8 +5,8 @@ import threading
 
 from page import ADMINISTRATOR, OPERATIONS, commands, run
 
-NAMES, PAUSE, _STOP, LOOK, CANCEL = commands("## Stop everything")
-CALL = LOOK.partition("\ncall ")[0] + "\n"
+NAMES, PAUSE, _STOP, REVOKE, LOOK, CANCEL, RESUME = commands("## Stop everything")
+CALL = PAUSE.partition("\ncall -X ")[0] + "\n"
 WAITING = CALL + CANCEL.partition("\nwaiting ")[0] + "\n"
 REBUILD = ("POST", "/workspaces/ws-available0001/rebuilds", {"Reason": "ticket 4711"})
 
@@ -73,7 +73,7 @@ def test_a_deleted_table_comes_back(stack):
 
 
 def test_the_rebuilds_of_one_caller_can_be_cancelled(stack):
-    run(stack, ADMINISTRATOR, PAUSE)
+    run(stack, stack.operator, PAUSE)
     other = stack.running.user("other", stack.running.outputs["OperatorPolicy"])
     wanted = {"ws-error0001": stack.operator, "ws-unhealthy0001": other, "ws-stopped0001": stack.operator}
     for id, key in wanted.items():
@@ -86,7 +86,7 @@ def test_the_rebuilds_of_one_caller_can_be_cancelled(stack):
     assert last_rebuild(stack, "ws-unhealthy0001")["status"] == "CANCELLED"
     assert run(stack, stack.operator, CALL + CANCEL).count('"CANCELLED"') == 2
     assert stack.running.follow() is None
-    run(stack, ADMINISTRATOR, resume())
+    run(stack, stack.operator, CALL + RESUME)
 
 
 def test_an_error_is_no_empty_list(stack):
@@ -97,18 +97,15 @@ def test_an_error_is_no_empty_list(stack):
 
 
 def test_everything_can_be_stopped(stack):
-    assert PAUSE.endswith("set_cap 0\n")
-    run(stack, ADMINISTRATOR, PAUSE)
-    function = {"FunctionName": stack.running.outputs["FollowFunction"]}
-    without = PAUSE.replace("set_cap 0\n", "(set_cap) || echo refused\n")
-    assert run(stack, ADMINISTRATOR, without) == "refused\n"
-    configuration = stack.running.client("lambda").get_function_configuration(**function)
-    assert configuration["Environment"]["Variables"]["MAX_CONCURRENT_REBUILDS"] == "0"
+    source = stack.running.user("source", stack.running.outputs["CallerPolicy"])
+    assert '"paused":true' in run(stack, source, PAUSE)
     wanted = ["ws-error0001", "ws-unhealthy0001", "ws-stopped0001"]
     for id in wanted:
-        assert stack.call(stack.operator, "POST", f"/workspaces/{id}/rebuilds")[0] == 202
+        assert stack.call(source, "POST", f"/workspaces/{id}/rebuilds")[0] == 202
+    run(stack, ADMINISTRATOR, REVOKE.replace("NAME", "source"))
+    assert stack.call(source, "POST", "/workspaces/ws-available0001/rebuilds")[0] == 403
     assert stack.running.follow() is None
-    shown = run(stack, stack.operator, LOOK)
+    shown = run(stack, stack.operator, CALL + LOOK)
     assert all(id in shown for id in wanted) and "STARTED" not in shown
     assert run(stack, stack.operator, CALL + CANCEL).count('"CANCELLED"') == 3
     # The next pass records the cancelled ones and releases their WorkSpaces.
@@ -116,7 +113,7 @@ def test_everything_can_be_stopped(stack):
     for id in wanted:
         workspace = stack.call(stack.operator, "GET", f"/workspaces/{id}")[1]["data"]
         assert (workspace["rebuildable"], workspace["rebuild"]["status"]) == (True, "CANCELLED")
-    run(stack, ADMINISTRATOR, resume())
+    assert '"paused":false' in run(stack, stack.operator, CALL + RESUME)
     assert stack.call(stack.operator, "POST", "/workspaces/ws-error0001/rebuilds")[0] == 202
     assert stack.running.follow() is None
     assert last_rebuild(stack, "ws-error0001")["status"] == "STARTED"
@@ -125,9 +122,10 @@ def test_everything_can_be_stopped(stack):
 def test_a_restore_repeats_nothing(empty, tmp_path):
     """Three rebuilds wait. After that time, one ended and one was handed over; then the items are lost."""
     stack = empty
-    stack.deploy(MaxConcurrentRebuilds="0")
+    stack.deploy()
     stack.running.seed()
     stack.operator = stack.running.user("operator", stack.running.outputs["OperatorPolicy"])
+    run(stack, stack.operator, PAUSE)
     records, pause, restore, copy, reopen, reserve, compare, unknown, protect = commands("## Restore")
     ended, handed_over, waiting = ids = ["ws-available0001", "ws-error0001", "ws-unhealthy0001"]
     asked = {
@@ -142,14 +140,15 @@ def test_a_restore_repeats_nothing(empty, tmp_path):
             database.delete_item(TableName=table, Key={"WorkspaceId": {"S": id}})
 
     lose(handed_over, waiting)
-    run(stack, ADMINISTRATOR, resume())
+    run(stack, stack.operator, CALL + RESUME)
     while last_rebuild(stack, ended)["status"] != "SUCCEEDED":
         assert stack.running.follow() is None
     assert stack.running.follow() is None
     lose(ended)
     run(stack, ADMINISTRATOR, records, RESTORE_TIME="2026-11-24T18:00:00Z")
 
-    run(stack, ADMINISTRATOR, PAUSE + pause)
+    run(stack, stack.operator, PAUSE)
+    run(stack, ADMINISTRATOR, pause)
     # ministack keeps the number, but does not obey it.
     reserved = {"FunctionName": stack.running.outputs["RebuildFunction"]}
     assert stack.running.client("lambda").get_function_concurrency(**reserved)["ReservedConcurrentExecutions"] == 0
@@ -168,7 +167,7 @@ def test_a_restore_repeats_nothing(empty, tmp_path):
     earlier = CANCEL.replace("\nwaiting true", f"\n{front}")
     assert run(stack, stack.operator, CALL + earlier, OPENED=opened).count('"CANCELLED"') == 2
     assert stack.running.follow() is None
-    run(stack, ADMINISTRATOR, resume())
+    run(stack, stack.operator, CALL + RESUME)
     assert stack.running.follow() is None
     statuses = {ended: "SUCCEEDED", handed_over: "UNKNOWN", waiting: "CANCELLED"}
     for id, status in statuses.items():
@@ -222,11 +221,6 @@ def test_a_new_stack_adopts_the_tables_of_a_deleted_one(empty, tmp_path):
     assert stack.running.follow() is None
     [waiting] = stack.call(operator, "GET", "/rebuilds?status=REQUESTED")[1]["data"]["rebuilds"]
     assert waiting["id"] == asked
-
-
-def resume():
-    """The command that ends the pause."""
-    return PAUSE.replace("set_cap 0\n", "set_cap 100\n")
 
 
 def last_rebuild(stack, id):

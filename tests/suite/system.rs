@@ -137,7 +137,7 @@ impl System {
             fleet,
             clock,
             timing,
-            limits: Limits::default(),
+            limits: Limits { rebuilds_per_day: None, ..Limits::default() },
         };
         reconciler.follow().await
     }
