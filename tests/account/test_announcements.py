@@ -20,7 +20,7 @@ REBUILDS = 500
 @pytest.fixture
 def announced(empty):
     """The stack, and a queue of what it announces."""
-    empty.deploy()
+    empty.deploy(MaxRebuildsPerDay="0")
     empty.running.seed()
     empty.operator = empty.running.user("operator", empty.running.outputs["OperatorPolicy"])
     queue, events = Queue(empty, "announced"), empty.running.client("events")

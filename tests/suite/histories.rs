@@ -1,6 +1,7 @@
 //! Is the API linearizable? Clients send random requests about one WorkSpace at the same time, with
 //! passes of the reconciler and faults of DynamoDB in between. Every history must have an order in
-//! which the requests, one after the other, get their answers from the contract.
+//! which the requests, one after the other, get their answers from the contract. Meanwhile others pause
+//! hand-overs and resume them; their history must have such an order, too.
 //!
 //! A longer run: `HISTORIES=1000 cargo test --locked histories -- --nocapture`. With
 //! `HISTORIES_DYNAMODB=http://127.0.0.1:<port>` it runs against the DynamoDB there, whose tables of the
@@ -10,6 +11,7 @@
 mod check;
 mod client;
 mod model;
+mod pause;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -23,10 +25,12 @@ use tokio::task::JoinSet;
 
 use self::client::Clients;
 use self::model::{History, Operation, Request, Said};
+use self::pause::PauseClients;
 use crate::system::System;
 
 const AT_ONCE: usize = 4;
 const CLIENTS: usize = 5;
+const PAUSE_CLIENTS: usize = 3;
 const ACTIONS: usize = 10;
 
 /// The seed of one of the random generators of a run.
@@ -83,9 +87,24 @@ async fn run(system: System, first: usize, seed: u128) -> Vec<(History, Vec<Stri
             });
         }
     }
+    let pauses = Arc::new(PauseClients::new(&system));
+    for client in 0..PAUSE_CLIENTS {
+        let pauses = Arc::clone(&pauses);
+        let random = random(seed, AT_ONCE * CLIENTS + client);
+        let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &random);
+        tasks.spawn(async move {
+            for _ in 0..ACTIONS {
+                pauses.act(&mut random).await;
+            }
+        });
+    }
     tasks.join_all().await;
     system.wire.be_reliable();
     system.wire.land_held().await;
+    pauses.end().await;
+    if let Err(history) = pauses.check() {
+        panic!("the pauses have no order; HISTORIES_SEED={seed}\n{history}");
+    }
     end_all(&system).await;
     for (clients, _) in &all {
         clients.repeat_and_read(CLIENTS).await;

@@ -150,7 +150,7 @@ fn config(
             let set = variables.iter().find(|(variable, _)| *variable == name);
             set.map(|(_, path)| (*path).to_owned())
         }
-        "FLEET_MODE" => None,
+        "FLEET_MODE" | "MAX_REBUILDS_PER_DAY" => None,
         _ => Some("set".into()),
     })
 }
