@@ -19,6 +19,8 @@ use super::world::{World, until_death};
 const WORKSPACES: usize = 100;
 /// How many rebuilds may run at the same time.
 const CAP: usize = 30;
+/// How many hand-overs of a pass may be on their way when the first one stays unanswered.
+const AT_A_TIME: usize = 8;
 
 /// A WorkSpace, and what its clients know.
 struct Subject {
@@ -124,6 +126,15 @@ async fn happen(world: &Arc<World>, subject: &mut Subject, is_open: bool, chance
             machine.becomes(now + chance.up_to(Duration::hours(2)), Available);
         });
     }
+    // Its state alternates for half a day, as fast as passes look.
+    if chance.one_in(1000) {
+        world.machine(id, |machine, now| {
+            for minutes in 0..720 {
+                let state = if minutes % 2 == 0 { Unhealthy } else { Available };
+                machine.becomes(now + Duration::minutes(minutes), state);
+            }
+        });
+    }
     if chance.one_in(3000) {
         world.machine(id, |machine, now| machine.gone_at = Some(now));
     }
@@ -197,6 +208,7 @@ async fn a_hostile_fleet_makes_no_record_false() {
             });
         }
         let ran_before = running(&world);
+        let unanswered_before = world.traffic(|traffic| traffic.unanswered);
         let is_alone = chance.one_in(2);
         tokio::join!(until_death(&first_line, first.follow()), async {
             if !is_alone {
@@ -204,7 +216,10 @@ async fn a_hostile_fleet_makes_no_record_false() {
             }
         });
         // Each of two passes may hand over as many as were free when they began.
-        let free = CAP.saturating_sub(ran_before) * if is_alone { 1 } else { 2 };
+        let passes_now = if is_alone { 1 } else { 2 };
+        let free = CAP.saturating_sub(ran_before) * passes_now;
+        let unanswered = world.traffic(|traffic| traffic.unanswered) - unanswered_before;
+        assert!(unanswered <= AT_A_TIME * passes_now, "{unanswered} had no answer");
         let run = running(&world);
         assert!(run <= ran_before + free, "{run} run, {ran_before} before, alone: {is_alone}");
         most_running = most_running.max(run);

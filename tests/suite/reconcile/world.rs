@@ -60,6 +60,8 @@ pub struct Traffic {
     pub limits: Limits,
     /// How many answers about a WorkSpace were wrong.
     pub wrong_answers: usize,
+    /// How many hand-overs had no answer.
+    pub unanswered: usize,
     free_at: Option<OffsetDateTime>,
 }
 
@@ -154,12 +156,14 @@ impl Fleet for FakeFleet {
             self.world.pass_time(self.world.traffic(|traffic| traffic.hand_over_time));
             self.world.machine(id, |machine, now| machine.rebuild(rebuild.id, now))
         };
-        match self.line.carry("hand over", take).await {
-            None => Err(HandOverError::NoAnswer("no answer".into())),
-            Some(Err(error @ (HandOverError::NoAnswer(_) | HandOverError::NotTaken(_)))) => {
+        let answer = self.line.carry("hand over", take).await;
+        match answer.unwrap_or_else(|| Err(HandOverError::NoAnswer("no answer".into()))) {
+            Err(error @ HandOverError::NoAnswer(_)) => {
+                self.world.traffic(|traffic| traffic.unanswered += 1);
                 Err(error)
             }
-            Some(answer) => {
+            Err(error @ HandOverError::NotTaken(_)) => Err(error),
+            answer => {
                 self.world.machine(id, |machine, _| machine.note_answer());
                 answer
             }
