@@ -1,7 +1,7 @@
 //! The running program with another WorkSpaces API as its fleet: one that lags, loses answers, and
 //! counts what it wipes; and a second local run. The program is killed in between.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +21,7 @@ use crate::reconcile::chance::Chance;
 use crate::reconcile::machine::{Answer, Machine};
 use crate::system::{Ask, System, listen, send};
 
-const WORKSPACES: usize = 16;
+const WORKSPACES: usize = 8;
 
 /// A WorkSpaces API. Its times are those of AWS, with a second for a minute.
 struct Api {
@@ -169,8 +169,11 @@ async fn fill(system: &System, api: &Api) -> Vec<String> {
     ids
 }
 
-async fn is_open(system: &System) -> bool {
-    system.scan("workspaces").await.iter().any(|item| item.get("OpenRebuild").is_some())
+/// The WorkSpaces with an open rebuild.
+async fn open(system: &System) -> HashSet<String> {
+    let items = system.scan("workspaces").await;
+    let open = items.iter().filter(|item| item.get("OpenRebuild").is_some());
+    open.map(|item| item["WorkspaceId"].as_str().expect("an id").to_owned()).collect()
 }
 
 fn time(record: &Value, name: &str) -> Option<OffsetDateTime> {
@@ -216,24 +219,28 @@ async fn no_fault_of_the_fleet_makes_a_record_false() {
 
     let mut local = Local::start_with(&options).await;
     let (mut accepted, mut kills, mut resumptions) = (0, 0, 0);
-    for _ in 0..2 {
-        for id in &ids {
-            accepted += usize::from(send(&local.api, &Ask::rebuild(id)).await.status == 202);
+    let mut requests = [ids.clone(), ids].concat();
+    loop {
+        let mut open = open(&system).await;
+        if open.is_empty() && requests.is_empty() {
+            break;
         }
-        while is_open(&system).await {
-            api.called.notified().await;
-            assert_eq!(*api.unknown.lock().expect("unpoisoned"), [""; 0]);
-            // The operator knows that the fleet answers some calls.
-            if !system.scan("control").await.iter().all(|it| it["FleetPause"].is_null()) {
-                let resumed = send(&local.api, &Ask::new("DELETE", "/pause")).await;
-                assert_eq!(resumed.status, 200);
-                resumptions += 1;
-            }
-            if chance.one_in(8) {
-                local.kill().await;
-                local = Local::start_with(&options).await;
-                kills += 1;
-            }
+        // Each one's second request follows the end of its first.
+        for id in requests.extract_if(.., |id| open.insert(id.clone())) {
+            accepted += usize::from(send(&local.api, &Ask::rebuild(&id)).await.status == 202);
+        }
+        api.called.notified().await;
+        assert_eq!(*api.unknown.lock().expect("unpoisoned"), [""; 0]);
+        // The operator knows that the fleet answers some calls.
+        if !system.scan("control").await.iter().all(|it| it["FleetPause"].is_null()) {
+            let resumed = send(&local.api, &Ask::new("DELETE", "/pause")).await;
+            assert_eq!(resumed.status, 200);
+            resumptions += 1;
+        }
+        if chance.one_in(8) {
+            local.kill().await;
+            local = Local::start_with(&options).await;
+            kills += 1;
         }
     }
     local.kill().await;
@@ -264,7 +271,7 @@ async fn a_second_local_run_can_be_the_fleet() {
     for id in ids {
         assert_eq!(send(&local.api, &Ask::rebuild(id)).await.status, 202, "{id}");
     }
-    while is_open(&front).await {
+    while !open(&front).await.is_empty() {
         front.wire.next_request().await;
         if chance.one_in(60) {
             local.kill().await;
@@ -272,7 +279,7 @@ async fn a_second_local_run_can_be_the_fleet() {
         }
     }
     local.kill().await;
-    while is_open(&back).await {
+    while !open(&back).await.is_empty() {
         send(&fleet.api, &Ask::aws("DescribeWorkspaces", "{}")).await;
     }
     fleet.kill().await;
