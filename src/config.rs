@@ -4,6 +4,7 @@
 //! chain would find the same values later and more slowly.
 
 use std::fmt::Display;
+use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub struct ReconcilerConfig {
     pub rebuild_time: Duration,
     /// Endpoint of the WorkSpaces API, if not AWS's own.
     pub endpoint: Option<String>,
+    /// How many calls to the WorkSpaces API the account may make in a second.
+    pub calls_per_second: NonZeroU16,
     /// What the deployer allows.
     pub limits: Limits,
 }
@@ -206,6 +209,8 @@ impl ReconcilerConfig {
         let hours: Option<u32> = env.first(&["HAND_OVER_DEADLINE_HOURS"], number)?;
         let default = Limits::default();
         let age: Option<u16> = env.first(&["MAXIMUM_SNAPSHOT_AGE_HOURS"], number)?;
+        // AWS's default (admin guide, "ThrottlingException").
+        let default_rate = const { NonZeroU16::new(2).unwrap() };
         let days: Option<u16> = env.first(&["RECORD_LIFETIME_DAYS"], number)?;
         let limits = Limits {
             max_concurrent: env
@@ -223,6 +228,9 @@ impl ReconcilerConfig {
         Ok(Self {
             rebuild_time: Duration::from_secs(seconds.into()),
             endpoint: env.first(&["FLEET_ENDPOINT_URL"], http_url)?,
+            calls_per_second: env
+                .first(&["WORKSPACES_CALLS_PER_SECOND"], number)?
+                .unwrap_or(default_rate),
             limits,
         })
     }

@@ -36,11 +36,17 @@ use crate::timestamp::Timestamp;
 /// The queues in the order in which a pass goes through them, and how far into its time each may
 /// last, in tenths. Looks at what was handed over come before hand-overs, because nobody can observe
 /// a rebuild that has ended meanwhile, and a fleet that hangs must not use up the time of the rest.
-const QUEUES: [(Queue, i32); 4] =
-    [(Queue::Ended, 2), (Queue::HandedOver, 5), (Queue::Requested, 8), (Queue::Rebuilding, 10)];
+const QUEUES: [(Queue, i32); 5] = [
+    (Queue::Ended, 2),
+    (Queue::HandedOver, 4),
+    (Queue::Settling, 5),
+    (Queue::Rebuilding, 7),
+    (Queue::Requested, 10),
+];
 
-/// The point in a pass, in tenths of its time, until which it takes waiting rebuilds oldest first.
-const HEAD_OF_REQUESTED: i32 = 6;
+/// Each pass looks at one in so many of the rebuilds in [`Queue::Rebuilding`], in turn, before it hands
+/// rebuilds over, and at the others only in the rest of its time.
+const REBUILDING_IN_TURN: u64 = 2;
 
 /// How many rebuilds a pass advances at a time.
 const AT_A_TIME: usize = 8;
@@ -101,7 +107,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         let mut listed = HashSet::new();
         let mut unlisted = None;
         for (queue, tenths) in QUEUES {
-            let runs = matches!(queue, Queue::HandedOver | Queue::Rebuilding);
+            let runs = matches!(queue, Queue::HandedOver | Queue::Rebuilding | Queue::Settling);
             match self.store.open_rebuilds(queue).await {
                 Ok(mut open) => {
                     open.retain(|open| listed.insert(open.workspace_id.clone()));
@@ -124,15 +130,21 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         let (gate, is_read) = self.gate().await;
         pass.failures += usize::from(!is_read);
         let mut turn = Turn { places: Places(places), gate };
+        let mut others = Vec::new();
         for (queue, mut open, tenths) in queues {
+            if queue == Queue::Rebuilding {
+                let is_due = |open: &Open| is_due(&open.workspace_id, begin, REBUILDING_IN_TURN);
+                (open, others) = open.into_iter().partition(is_due);
+            }
             if queue == Queue::Requested {
                 if let Err(error) = self.pause_if_unanswered(&turn.gate).await {
                     error!(error = %chain(&error), "hand-overs were not paused");
                     pass.failures += 1;
                 }
-                // Oldest first. Stuck rebuilds at the head must not keep the rest waiting, so the
-                // rest of the time goes to others.
-                let deadline = begin + self.timing.pass * HEAD_OF_REQUESTED / 10;
+                // Oldest first. Stuck rebuilds at the head must not keep the rest waiting, so half
+                // of the time goes to others.
+                let now = (self.clock)();
+                let deadline = now + (begin + self.timing.pass * tenths / 10 - now) / 2;
                 let looked_at = self.follow_queue(&open, deadline, &mut turn, &mut pass).await;
                 open.drain(..looked_at);
             }
@@ -142,6 +154,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
             let looked_at = self.follow_queue(&open, deadline, &mut turn, &mut pass).await;
             pass.is_complete &= looked_at == open.len();
         }
+        self.follow_queue(&others, begin + self.timing.pass, &mut turn, &mut pass).await;
         pass.free = turn.places.0;
         pass.is_paused = turn.gate.control().await.pauses().next().is_some();
         Ok(pass)
@@ -225,13 +238,23 @@ impl Places {
     }
 }
 
+/// Whether it is the turn of a WorkSpace, of which each minute takes one in `period`.
+fn is_due(id: &WorkspaceId, begin: OffsetDateTime, period: u64) -> bool {
+    let bytes = id.as_str().bytes();
+    let share = bytes.fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    minute_of(begin).wrapping_add(share).is_multiple_of(period)
+}
+
+fn minute_of(begin: OffsetDateTime) -> u64 {
+    begin.unix_timestamp().unsigned_abs() / 60
+}
+
 /// Where a pass starts in a queue of this length. Steps of the golden ratio spread the starts of
 /// successive minutes evenly, so that nothing at the head keeps the rest waiting, however much of the
 /// queue a pass can do.
 fn start_of(begin: OffsetDateTime, length: usize) -> usize {
     const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
-    let minute = begin.unix_timestamp().unsigned_abs() / 60;
-    let share = u128::from(minute.wrapping_mul(GOLDEN_RATIO));
+    let share = u128::from(minute_of(begin).wrapping_mul(GOLDEN_RATIO));
     let start = (share * length as u128) >> u64::BITS;
     usize::try_from(start).unwrap_or_default()
 }

@@ -283,6 +283,8 @@ fn local_environment(
         "AWS_ENDPOINT_URL_DYNAMODB" => dynamodb_url,
         "AWS_ENDPOINT_URL_EVENTBRIDGE" => eventbridge_url,
         "FLEET_MODE" if options.fleet_endpoint.is_some() => "AmazonWorkSpaces",
+        // Another local run has no limit.
+        "WORKSPACES_CALLS_PER_SECOND" => "100",
         "FLEET_REBUILD_SECONDS" => return Some(options.rebuild_seconds.to_string()),
         "FLEET_ENDPOINT_URL" => return options.fleet_endpoint.clone(),
         _ => return None,

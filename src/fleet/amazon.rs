@@ -3,6 +3,7 @@
 mod listed;
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU16;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,15 +46,18 @@ impl Amazon {
         let retries = RetryConfig::standard().with_max_attempts(2);
         let timeouts = (Duration::from_secs(5), Duration::from_secs(12));
         let endpoint = fleet.endpoint.as_ref();
-        Self::new(Client::new(&sdk_config(&config.aws, http, endpoint, retries, timeouts)))
+        let client = Client::new(&sdk_config(&config.aws, http, endpoint, retries, timeouts));
+        Self::new(client, fleet.calls_per_second)
     }
 
-    /// The fleet behind a client. Calls keep to 2 a second with a burst of 5, a careful choice
-    /// since AWS states no limit; listing takes at most half of that.
+    /// The fleet behind a client. The rate is that of the account; three quarters are for following, and
+    /// a quarter for listing, because they run side by side. AWS allows bursts of 5 (admin guide,
+    /// "ThrottlingException").
     #[must_use]
-    pub fn new(client: Client) -> Self {
-        let calls = RateLimit::new(Duration::from_millis(500), 5);
-        let listing = RateLimit::new(Duration::from_secs(1), 1);
+    pub fn new(client: Client, calls_per_second: NonZeroU16) -> Self {
+        let quarter = Duration::from_secs(4) / u32::from(calls_per_second.get());
+        let calls = RateLimit::new(quarter / 3, 3);
+        let listing = RateLimit::new(quarter, 1);
         Self { client, calls, listing }
     }
 
@@ -222,5 +226,41 @@ impl RateLimit {
             *free_at - self.interval * self.burst
         };
         sleep_until(start).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_workspaces::config::BehaviorVersion;
+
+    use super::*;
+
+    /// AWS takes bursts of 5 calls from an account, and 2 calls a second.
+    #[tokio::test(start_paused = true)]
+    async fn all_calls_together_keep_to_the_rate_of_the_account() {
+        let config =
+            aws_sdk_workspaces::Config::builder().behavior_version(BehaviorVersion::latest());
+        let two = NonZeroU16::new(2).expect("not zero");
+        let fleet = Amazon::new(Client::from_conf(config.build()), two);
+        let begin = Instant::now();
+        let times = async |limit: &RateLimit, count| {
+            let mut times = Vec::new();
+            for _ in 0..count {
+                limit.wait().await;
+                times.push(begin.elapsed());
+            }
+            times
+        };
+        let (calls, listing) = tokio::join!(times(&fleet.calls, 90), times(&fleet.listing, 30));
+        assert!(calls[89] < Duration::from_secs(59), "three quarters of 2 a second: {calls:?}");
+        let mut all = [calls, listing].concat();
+        all.sort();
+        let (mut tokens, mut last) = (5.0, Duration::ZERO);
+        for time in all {
+            tokens += time.saturating_sub(last).as_secs_f64() * 2.0;
+            tokens = tokens.min(5.0) - 1.0;
+            last = time;
+            assert!(tokens > -1e-3, "throttled after {time:?}");
+        }
     }
 }

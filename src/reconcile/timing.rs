@@ -25,9 +25,9 @@ impl Timing {
         Self {
             observed_after: Duration::seconds(150),
             observed_within: Duration::minutes(30),
-            settles_after: Duration::minutes(3),
-            // It runs every minute.
-            pass: Duration::seconds(50),
+            // Passes begin a minute apart, but not to the second.
+            settles_after: Duration::seconds(170),
+            pass: Duration::seconds(54),
         }
     }
 

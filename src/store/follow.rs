@@ -8,7 +8,7 @@ use super::guard::{NEXT_ATTEMPT, SAME_ATTEMPT};
 use super::item::{string, to_item};
 use super::queue::Queue;
 use crate::error::Unconfirmed;
-use crate::rebuild::{Observation, Status};
+use crate::rebuild::{Observation, Stage, Status};
 use crate::timestamp::Timestamp;
 use crate::workspace::OpenRebuild;
 
@@ -22,11 +22,31 @@ impl Store {
         open: &OpenRebuild,
         observation: Option<Observation>,
     ) -> Result<bool, Unconfirmed> {
-        let change = match observation {
-            Some(_) => format!("SET #Rebuild.Observation = :observation, {NEXT_ATTEMPT}"),
-            None => format!("SET {NEXT_ATTEMPT} REMOVE #Rebuild.Observation"),
+        // What is about to end has a queue of its own.
+        let queue = match (open.rebuild.stage(), observation) {
+            (Stage::Observed { .. }, Some(_)) => Some(Queue::Settling),
+            (Stage::Observed { .. }, None) => Some(Queue::Rebuilding),
+            (
+                Stage::Requested
+                | Stage::Claimed { .. }
+                | Stage::Started { .. }
+                | Stage::Ended
+                | Stage::Unrecognized,
+                _,
+            ) => None,
+        };
+        let mut change = format!("SET {NEXT_ATTEMPT}");
+        if queue.is_some() {
+            change += ", OpenRebuild = :queue";
+        }
+        change += match observation {
+            Some(_) => ", #Rebuild.Observation = :observation",
+            None => " REMOVE #Rebuild.Observation",
         };
         let mut request = self.guarded_update(open, &change, &[SAME_ATTEMPT]);
+        if let Some(queue) = queue {
+            request = request.expression_attribute_values(":queue", string(queue));
+        }
         if let Some(observation) = observation {
             let observation = AttributeValue::M(to_item(observation).map_err(Unconfirmed::new)?);
             request = request.expression_attribute_values(":observation", observation);

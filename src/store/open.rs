@@ -30,9 +30,9 @@ impl Queue {
     /// have either status.
     fn with_status(status: Option<&Status>) -> &'static [Self] {
         match status {
-            None => &[Self::Requested, Self::HandedOver, Self::Rebuilding],
+            None => &[Self::Requested, Self::HandedOver, Self::Rebuilding, Self::Settling],
             Some(Status::Requested) => &[Self::Requested, Self::HandedOver],
-            Some(Status::Started) => &[Self::HandedOver, Self::Rebuilding],
+            Some(Status::Started) => &[Self::HandedOver, Self::Rebuilding, Self::Settling],
             Some(
                 Status::Succeeded
                 | Status::Failed

@@ -26,6 +26,8 @@ pub enum Queue {
     HandedOver,
     /// Seen in REBUILDING.
     Rebuilding,
+    /// Seen in REBUILDING before, and now in a state that ends it if it lasts.
+    Settling,
     /// Decided; to be recorded and released.
     Ended,
 }

@@ -91,6 +91,7 @@ def test_a_combination_that_would_be_wrong_is_refused(empty, parameters, rule):
 NUMBERS = {
     "MaxConcurrentRebuilds": (0, 10000),
     "MaxRebuildsPerDay": (0, 100000),
+    "WorkspacesCallsPerSecond": (1, 999),
     "MaximumSnapshotAgeHours": (0, 8760),
     "HandOverDeadlineHours": (1, 8760),
     "ReservedConcurrency": (-1, 10000),

@@ -21,7 +21,7 @@ use crate::reconcile::chance::Chance;
 use crate::reconcile::machine::{Answer, Machine};
 use crate::system::{Ask, System, listen, send};
 
-const WORKSPACES: usize = 8;
+const WORKSPACES: usize = 16;
 
 /// A WorkSpaces API. Its times are those of AWS, with a second for a minute.
 struct Api {

@@ -37,10 +37,10 @@ async fn costs_do_not_grow_with_the_open_rebuilds() {
     let few = costs_of_open(100).await;
     let many = costs_of_open(10_000).await;
     assert_eq!(few, many);
-    // Half a unit for each of the three queues, and one for the WorkSpace.
+    // Half a unit for each of the four queues, and one for the WorkSpace.
     let query = || ("Query".to_owned(), json!(0.5));
     let batch = ("BatchGetItem".to_owned(), json!(1.0));
-    assert_eq!(few[0], ("any", vec![query(), query(), query(), batch]));
+    assert_eq!(few[0], ("any", vec![query(), query(), query(), query(), batch]));
 }
 
 /// A page of the rebuilds that ended on a day is one query, however many did.

@@ -2,6 +2,7 @@
 //! the local gateway treats bodies as API Gateway does.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -79,6 +80,7 @@ async fn the_roles_of_the_reconciler_allow_exactly_the_requests_of_their_passes(
     let fleet = ReconcilerConfig {
         rebuild_time: Duration::ZERO,
         endpoint: Some(other.api),
+        calls_per_second: NonZeroU16::MAX,
         limits: Limits::default(),
     };
     let http = SharedHttpClient::new(recorder.clone());

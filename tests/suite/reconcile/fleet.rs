@@ -1,6 +1,7 @@
 //! The client of the real fleet, over both protocols of AWS, against the project's own faces and against
 //! endpoints with fixed answers.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -33,6 +34,7 @@ fn amazon(endpoint: &str) -> Amazon {
     let fleet = ReconcilerConfig {
         rebuild_time: Duration::ZERO,
         endpoint: Some(endpoint.to_owned()),
+        calls_per_second: NonZeroU16::MAX,
         limits: Limits::default(),
     };
     Amazon::connect(&config, &fleet, transport::http_client(&config.aws))
@@ -47,7 +49,7 @@ fn amazon_over_cbor(endpoint: &str) -> Amazon {
         .http_client(transport::http_client(&config(endpoint).aws))
         .protocol(RpcV2CborProtocol::new())
         .endpoint_url(endpoint);
-    Amazon::new(Client::from_conf(config.build()))
+    Amazon::new(Client::from_conf(config.build()), NonZeroU16::MAX)
 }
 
 fn id(text: &str) -> WorkspaceId {

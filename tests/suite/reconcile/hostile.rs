@@ -154,6 +154,19 @@ fn running(world: &World) -> usize {
     queues.values().filter(|queue| ["HANDED_OVER", "REBUILDING"].contains(&&***queue)).count()
 }
 
+/// Runs passes until nothing is open, with a fleet that is hostile no longer.
+async fn calm_down(world: &Arc<World>, subjects: &[Subject]) {
+    world.traffic(|traffic| {
+        traffic.hostility = None;
+        traffic.limits.max_concurrent = usize::MAX;
+    });
+    // Otherwise each trial of a pause of the fleet might meet another call that gets no answer.
+    for subject in subjects {
+        world.machine(&subject.id, |machine, _| machine.answers.clear());
+    }
+    world.until_quiet().await;
+}
+
 #[tokio::test]
 async fn a_hostile_fleet_makes_no_record_false() {
     let rebuilds = std::env::var("HOSTILE_REBUILDS")
@@ -235,16 +248,8 @@ async fn a_hostile_fleet_makes_no_record_false() {
             world.process(0).0.sync().await.expect("a pass");
         }
     }
-    let wrong_answers = world.traffic(|traffic| {
-        traffic.hostility = None;
-        traffic.wrong_answers
-    });
-    world.traffic(|traffic| traffic.limits.max_concurrent = usize::MAX);
-    // Otherwise each trial of a pause of the fleet might meet another call that gets no answer.
-    for subject in &subjects {
-        world.machine(&subject.id, |machine, _| machine.answers.clear());
-    }
-    world.until_quiet().await;
+    let wrong_answers = world.traffic(|traffic| traffic.wrong_answers);
+    calm_down(&world, &subjects).await;
     let mut ends = BTreeMap::new();
     for subject in subjects.iter().chain(&ended).filter(|subject| subject.accepted > 0) {
         let records = world.records(&subject.id);

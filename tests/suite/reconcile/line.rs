@@ -247,9 +247,10 @@ impl Line {
 }
 
 /// The reads of the index of open rebuilds: one of each queue.
-const INDEX_READS: [&str; 4] = [
+const INDEX_READS: [&str; 5] = [
     "read index: ENDED",
     "read index: HANDED_OVER",
+    "read index: SETTLING",
     "read index: REQUESTED",
     "read index: REBUILDING",
 ];

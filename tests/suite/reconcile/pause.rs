@@ -13,9 +13,9 @@ use super::races::Pass;
 use super::world::World;
 
 /// The first read of what pauses hand-overs, among the calls of a pass.
-const READ: usize = 5;
+const READ: usize = 6;
 /// The count of a hand-over, among the calls of a pass that hands one rebuild over.
-const COUNT: usize = 10;
+const COUNT: usize = 11;
 
 fn budget(world: &World, rebuilds_per_day: u32) {
     world.traffic(|traffic| traffic.limits.rebuilds_per_day = Some(rebuilds_per_day));

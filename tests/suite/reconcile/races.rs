@@ -279,9 +279,9 @@ async fn begin(world: &Arc<World>, machine: Machine, passes: &[(i64, Option<usiz
 /// The position of the hand-over among the calls of a pass. Before it come four reads of the index,
 /// one of what pauses hand-overs, one of the items, a look, a read of the records, one of the snapshots,
 /// the count and the claim.
-const HAND_OVER: usize = 12;
+const HAND_OVER: usize = 13;
 /// The positions of the writes of a pass that ends a rebuild: the record and the release.
-const ENDING: [usize; 2] = [10, 11];
+const ENDING: [usize; 2] = [11, 12];
 
 /// WorkSpaces with each of these answers to the next two hand-overs. (After the fleet has taken
 /// one, it refuses or throttles the next.)

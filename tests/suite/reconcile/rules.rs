@@ -13,7 +13,7 @@ use super::machine::{Answer, Machine};
 use super::world::{PASS, World};
 
 /// The position of the claim among the calls of a pass that hands one rebuild over.
-pub const CLAIM: usize = 11;
+pub const CLAIM: usize = 12;
 
 fn text(value: &str) -> serde_json::Value {
     json!({ "S": value })
@@ -232,7 +232,8 @@ async fn a_fleet_that_hangs_does_not_hold_up_the_looks() {
         let pass = world.pass().await;
         assert!(!pass.is_complete, "{pass:?}");
         let took = world.now() - begin;
-        assert!(took < PASS, "a pass took {took}");
+        // Eight may begin before the time is up.
+        assert!(took <= PASS + Duration::seconds(16), "a pass took {took}");
         world.pass_time(Duration::MINUTE - took);
     }
     assert_eq!(world.check(&running, 1), ["SUCCEEDED"]);

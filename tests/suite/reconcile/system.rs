@@ -103,5 +103,5 @@ async fn a_pass_out_of_time_reads_nothing_more() {
 
     assert!(!pass.is_complete);
     assert_eq!((pass.open, pass.handed_over), (1, 0));
-    assert_eq!(system.wire.operations(), ["Query", "Query", "Query", "Query", "GetItem"]);
+    assert_eq!(system.wire.operations(), ["Query", "Query", "Query", "Query", "Query", "GetItem"]);
 }

@@ -32,8 +32,8 @@ const NOTED: [Noted; 7] = [
     Noted::Nothing,
     Noted::Other,
     Noted::Same(0),
-    Noted::Same(179),
-    Noted::Same(180),
+    Noted::Same(169),
+    Noted::Same(170),
     Noted::Same(3599),
     Noted::Same(3600),
 ];
@@ -79,11 +79,11 @@ fn expected_in_time(stage: Stage, seen: Option<State>, age: i64, noted: Noted) -
         Noted::Same(_) | Noted::Other => "clear",
     };
     match (stage, seen) {
-        (_, None | Some(Terminating | Terminated)) => after(180, "WORKSPACE_GONE"),
+        (_, None | Some(Terminating | Terminated)) => after(170, "WORKSPACE_GONE"),
         (Stage::Requested, Some(Available | Stopped | Error | Unhealthy | Rebooting)) => {
             if matches!(noted, Noted::Nothing) { "hand over" } else { "clear" }
         }
-        (Stage::Requested, Some(Rebuilding | Suspended)) => after(180, "INVALID_STATE"),
+        (Stage::Requested, Some(Rebuilding | Suspended)) => after(170, "INVALID_STATE"),
         (
             Stage::Requested,
             Some(
@@ -93,13 +93,13 @@ fn expected_in_time(stage: Stage, seen: Option<State>, age: i64, noted: Noted) -
         ) => after(3600, "INVALID_STATE"),
         (Stage::Claimed { .. } | Stage::Started { .. }, Some(Rebuilding)) if age >= 150 => "see",
         (Stage::Claimed { .. }, Some(Available | Stopped | Error | Unhealthy)) if age >= 1800 => {
-            after(180, "HANDOVER_UNKNOWN")
+            after(170, "HANDOVER_UNKNOWN")
         }
         (Stage::Started { .. }, Some(Available | Stopped | Error | Unhealthy)) if age >= 1800 => {
-            after(180, "NOT_OBSERVED")
+            after(170, "NOT_OBSERVED")
         }
-        (Stage::Observed { .. }, Some(Available | Stopped)) => after(180, "SUCCEEDED"),
-        (Stage::Observed { .. }, Some(Error | Unhealthy)) => after(180, "REBUILD_FAILED"),
+        (Stage::Observed { .. }, Some(Available | Stopped)) => after(170, "SUCCEEDED"),
+        (Stage::Observed { .. }, Some(Error | Unhealthy)) => after(170, "REBUILD_FAILED"),
         (_, Some(_)) => wait,
     }
 }

@@ -48,7 +48,7 @@ pub struct World {
 /// How the fleet treats calls.
 #[derive(Debug, Default)]
 pub struct Traffic {
-    /// It accepts 2 calls a second, with bursts of 5; a call that has to wait moves the clock.
+    /// It accepts 1.5 calls a second, with bursts of 3; a call that has to wait moves the clock.
     pub is_paced: bool,
     /// If set, it throttles half of all calls.
     pub throttling: Option<Chance>,
@@ -62,11 +62,13 @@ pub struct Traffic {
     pub wrong_answers: usize,
     /// How many hand-overs had no answer.
     pub unanswered: usize,
+    /// How many calls it got, if it is paced.
+    pub calls: usize,
     free_at: Option<OffsetDateTime>,
 }
 
 /// How long a pass works.
-pub const PASS: Duration = Duration::seconds(50);
+pub const PASS: Duration = Duration::seconds(54);
 
 /// How old an answer of a hostile fleet may be.
 pub const STALENESS: Duration = Duration::minutes(2);
@@ -243,11 +245,12 @@ impl World {
     fn is_throttled(&self) -> bool {
         let mut traffic = self.traffic.lock().expect("unpoisoned");
         if traffic.is_paced {
-            const INTERVAL: Duration = Duration::milliseconds(500);
+            const INTERVAL: Duration = Duration::microseconds(666_667);
             let mut now = self.now.lock().expect("unpoisoned");
             let free_at = traffic.free_at.map_or(*now, |free_at| free_at.max(*now)) + INTERVAL;
             traffic.free_at = Some(free_at);
-            *now = (*now).max(free_at - 5 * INTERVAL);
+            traffic.calls += 1;
+            *now = (*now).max(free_at - 3 * INTERVAL);
         }
         traffic.throttling.as_mut().is_some_and(|chance| chance.one_in(2))
     }
