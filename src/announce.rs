@@ -161,7 +161,7 @@ fn readable(Images { sequence_number, new_image }: Images) -> Option<Ended> {
             sequence_number: sequence_number.clone(),
             rebuild_id: rebuild.id,
             time: rebuild.ending().ok_or("the rebuild has not ended")?.at,
-            detail: serde_json::to_string(&RebuildData::new(&workspace_id, &rebuild))?,
+            detail: serde_json::to_string(&RebuildData::new(&workspace_id, &rebuild, None))?,
             workspace_id,
         })
     };

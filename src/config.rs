@@ -48,6 +48,8 @@ pub struct ReconcilerConfig {
     pub rebuild_time: Duration,
     /// Endpoint of the WorkSpaces API, if not AWS's own.
     pub endpoint: Option<String>,
+    /// Endpoint of KMS, if not AWS's own.
+    pub kms_endpoint: Option<String>,
     /// How many calls to the WorkSpaces API the account may make in a second.
     pub calls_per_second: NonZeroU16,
     /// What the deployer allows.
@@ -67,6 +69,8 @@ pub struct Limits {
     /// The greatest age of the user volume's newest snapshot, in hours, for a rebuild whose request
     /// does not say; `None` for any age.
     pub maximum_snapshot_age_hours: Option<u16>,
+    /// Whether a rebuild whose request does not say waits while the user is connected.
+    pub wait_for_disconnect: bool,
     /// How long the record of a rebuild is kept after its end; `None` for ever.
     pub record_lifetime: Option<time::Duration>,
 }
@@ -78,6 +82,7 @@ impl Default for Limits {
             rebuilds_per_day: Some(500),
             hand_over_deadline: time::Duration::DAY,
             maximum_snapshot_age_hours: None,
+            wait_for_disconnect: false,
             record_lifetime: None,
         }
     }
@@ -221,6 +226,11 @@ impl ReconcilerConfig {
                 .map_or(default.hand_over_deadline, |hours| time::Duration::hours(hours.into())),
             // 0 is any age.
             maximum_snapshot_age_hours: age.filter(|hours| *hours > 0),
+            wait_for_disconnect: env
+                .first(&["WAIT_FOR_DISCONNECT"], |text| {
+                    text.parse().map_err(|_| "it must be true or false".to_owned())
+                })?
+                .unwrap_or(default.wait_for_disconnect),
             record_lifetime: days
                 .filter(|days| *days > 0)
                 .map(|days| time::Duration::days(days.into())),
@@ -228,6 +238,7 @@ impl ReconcilerConfig {
         Ok(Self {
             rebuild_time: Duration::from_secs(seconds.into()),
             endpoint: env.first(&["FLEET_ENDPOINT_URL"], http_url)?,
+            kms_endpoint: env.first(&["AWS_ENDPOINT_URL_KMS"], http_url)?,
             calls_per_second: env
                 .first(&["WORKSPACES_CALLS_PER_SECOND"], number)?
                 .unwrap_or(default_rate),

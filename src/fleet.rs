@@ -24,13 +24,25 @@ pub trait Fleet {
     /// The kind of this fleet.
     const MODE: FleetMode;
 
-    /// The states of the WorkSpaces of these rebuilds at `now`: 1 to [`IDS_PER_CALL`] of them. A WorkSpace
+    /// The WorkSpaces of these rebuilds at `now`: 1 to [`IDS_PER_CALL`] of them. A WorkSpace
     /// that is missing from the answer is not in the fleet. The answer is eventually consistent.
     fn describe(
         &self,
         open: &[OpenRebuild],
         now: Timestamp,
-    ) -> impl Future<Output = Result<HashMap<WorkspaceId, State>, Cause>> + Send;
+    ) -> impl Future<Output = Result<HashMap<WorkspaceId, Listed>, Cause>> + Send;
+
+    /// Whether the users of these WorkSpaces are connected at `now`: 1 to [`IDS_PER_CALL`] of them. A
+    /// WorkSpace of which the fleet does not know it is missing from the answer, which may be some minutes
+    /// old.
+    fn connections(
+        &self,
+        open: &[OpenRebuild],
+        now: Timestamp,
+    ) -> impl Future<Output = Result<HashMap<WorkspaceId, bool>, Cause>> + Send;
+
+    /// Whether a KMS key can be used; it is the key of an encrypted volume.
+    fn key(&self, key: &str) -> impl Future<Output = Result<KeyUse, Cause>> + Send;
 
     /// Which of these WorkSpaces are in the fleet: 1 to [`IDS_PER_CALL`] of them.
     fn find(
@@ -88,6 +100,17 @@ pub struct Listed {
     pub workspace_id: WorkspaceId,
     pub state: State,
     pub description: Description,
+}
+
+/// Whether a KMS key can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyUse {
+    /// It is enabled.
+    Enabled,
+    /// It is disabled, is to be deleted, or is not there.
+    Unusable,
+    /// This service may not ask.
+    NotAllowedToAsk,
 }
 
 /// Why a hand-over failed.

@@ -67,6 +67,22 @@ pub enum FleetMode {
     AmazonWorkSpaces,
 }
 
+/// What a rebuild waits for before it is handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum WaitingFor {
+    /// The WorkSpace has to leave its state.
+    State,
+    /// The user has to disconnect.
+    Disconnect,
+    /// A volume of the WorkSpace is being changed.
+    Modification,
+    /// Hand-overs are paused.
+    Pause,
+    /// Its turn: others run or wait before it.
+    Place,
+}
+
 /// A rebuild of one WorkSpace: who requested it, when and why, and what happened to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "members::Members", into = "members::Members")]
@@ -85,6 +101,8 @@ pub struct Rebuild {
     pub reason: Option<String>,
     /// The rebuild fails if the newest snapshot of the user volume is older.
     pub maximum_snapshot_age_hours: Option<u16>,
+    /// Whether it waits while the user is connected, if the request says so.
+    pub wait_for_disconnect: Option<bool>,
     /// The fleet that it was accepted for.
     pub fleet_mode: FleetMode,
     /// State of the WorkSpace when the rebuild was accepted.
@@ -119,6 +137,8 @@ pub struct Claim {
     /// The newest snapshot of the user volume at that time: what the user's files go back to, unless
     /// the fleet takes a newer one first.
     pub snapshot_at: Timestamp,
+    /// Whether the user was connected then, if the fleet knew.
+    pub user_connected: Option<bool>,
     /// What is known of the call.
     pub hand_over: HandOver,
 }
@@ -159,6 +179,7 @@ impl Rebuild {
             request_id: None,
             reason: None,
             maximum_snapshot_age_hours: None,
+            wait_for_disconnect: None,
             fleet_mode: FleetMode::default(),
             previous_state: None,
             attempt: 0,
@@ -173,6 +194,7 @@ impl Rebuild {
         Parameters {
             reason: self.reason.as_deref(),
             maximum_snapshot_age_hours: self.maximum_snapshot_age_hours,
+            wait_for_disconnect: self.wait_for_disconnect,
         }
     }
 
@@ -243,6 +265,25 @@ impl Rebuild {
         match &self.phase {
             Phase::Running(observation) => *observation,
             Phase::Ended(_) | Phase::Unrecognized(_) => None,
+        }
+    }
+
+    /// What it waits for, if the looks have shown that.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<WaitingFor> {
+        if self.stage() != Stage::Requested {
+            return None;
+        }
+        match self.observation()?.shown {
+            Class::Connected => Some(WaitingFor::Disconnect),
+            Class::Modifying => Some(WaitingFor::Modification),
+            Class::Well
+            | Class::Ill
+            | Class::Rebooting
+            | Class::Rebuilding
+            | Class::Passing
+            | Class::Impaired
+            | Class::Gone => Some(WaitingFor::State),
         }
     }
 

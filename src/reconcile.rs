@@ -22,9 +22,10 @@ use tracing::error;
 use self::act::Done;
 use self::gate::Gate;
 use self::plan::Plan;
-pub use self::step::{Look, Step, next_step};
+pub use self::step::{Connection, Look, Step, next_step};
 pub use self::sync::{SYNC_BUDGET, Synced};
 pub use self::timing::Timing;
+use self::timing::is_turn_of;
 use crate::config::Limits;
 use crate::error::{Cause, Fault, chain};
 use crate::fleet::{Fleet, IDS_PER_CALL};
@@ -83,6 +84,8 @@ pub struct Followed {
     pub ended: usize,
     /// Whether something pauses hand-overs.
     pub is_paused: bool,
+    /// How many encryption keys it was not allowed to ask about.
+    pub unchecked_keys: usize,
     /// How many it failed to advance; the log says why.
     pub failures: usize,
     /// Whether it looked at all of them within its time.
@@ -133,7 +136,8 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         let mut others = Vec::new();
         for (queue, mut open, tenths) in queues {
             if queue == Queue::Rebuilding {
-                let is_due = |open: &Open| is_due(&open.workspace_id, begin, REBUILDING_IN_TURN);
+                let is_due =
+                    |open: &Open| is_turn_of(&open.workspace_id, begin.into(), REBUILDING_IN_TURN);
                 (open, others) = open.into_iter().partition(is_due);
             }
             if queue == Queue::Requested {
@@ -148,7 +152,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
                 let looked_at = self.follow_queue(&open, deadline, &mut turn, &mut pass).await;
                 open.drain(..looked_at);
             }
-            let start = start_of(begin, open.len());
+            let start = start_of(begin.into(), open.len());
             open.rotate_left(start);
             let deadline = begin + self.timing.pass * tenths / 10;
             let looked_at = self.follow_queue(&open, deadline, &mut turn, &mut pass).await;
@@ -156,6 +160,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         }
         self.follow_queue(&others, begin + self.timing.pass, &mut turn, &mut pass).await;
         pass.free = turn.places.0;
+        pass.unchecked_keys = turn.gate.unchecked_keys().await;
         pass.is_paused = turn.gate.control().await.pauses().next().is_some();
         Ok(pass)
     }
@@ -238,23 +243,12 @@ impl Places {
     }
 }
 
-/// Whether it is the turn of a WorkSpace, of which each minute takes one in `period`.
-fn is_due(id: &WorkspaceId, begin: OffsetDateTime, period: u64) -> bool {
-    let bytes = id.as_str().bytes();
-    let share = bytes.fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-    minute_of(begin).wrapping_add(share).is_multiple_of(period)
-}
-
-fn minute_of(begin: OffsetDateTime) -> u64 {
-    begin.unix_timestamp().unsigned_abs() / 60
-}
-
 /// Where a pass starts in a queue of this length. Steps of the golden ratio spread the starts of
 /// successive minutes evenly, so that nothing at the head keeps the rest waiting, however much of the
 /// queue a pass can do.
-fn start_of(begin: OffsetDateTime, length: usize) -> usize {
+fn start_of(begin: Timestamp, length: usize) -> usize {
     const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
-    let share = u128::from(minute_of(begin).wrapping_mul(GOLDEN_RATIO));
+    let share = u128::from(begin.minutes().wrapping_mul(GOLDEN_RATIO));
     let start = (share * length as u128) >> u64::BITS;
     usize::try_from(start).unwrap_or_default()
 }

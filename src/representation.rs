@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_with::skip_serializing_none;
 
 use crate::ids::WorkspaceId;
-use crate::rebuild::{FleetMode, Rebuild, RebuildId, Stage, Status};
+use crate::rebuild::{FleetMode, Rebuild, RebuildId, Stage, Status, WaitingFor};
 use crate::state::State;
 use crate::timestamp::Timestamp;
 
@@ -20,8 +20,11 @@ pub struct RebuildData<'a> {
     ended_at: Option<Timestamp>,
     previous_state: Option<State>,
     snapshot_at: Option<Timestamp>,
+    user_connected: Option<bool>,
+    ip_address: Option<&'a str>,
     /// Present while it is open: whether a cancellation or a protection would still come in time.
     cancellable: Option<bool>,
+    waiting_for: Option<WaitingFor>,
     inferred: Option<bool>,
     simulated: Option<bool>,
     requested_by: Option<&'a str>,
@@ -31,9 +34,14 @@ pub struct RebuildData<'a> {
 }
 
 impl<'a> RebuildData<'a> {
-    /// A rebuild of this WorkSpace.
+    /// A rebuild of this WorkSpace. Whether hand-overs are paused matters, and need be known, only while it
+    /// waits for one.
     #[must_use]
-    pub fn new(workspace_id: &'a WorkspaceId, rebuild: &'a Rebuild) -> Self {
+    pub fn new(
+        workspace_id: &'a WorkspaceId,
+        rebuild: &'a Rebuild,
+        is_paused: Option<bool>,
+    ) -> Self {
         let ending = rebuild.ending();
         Self {
             id: rebuild.id,
@@ -44,7 +52,10 @@ impl<'a> RebuildData<'a> {
             ended_at: ending.map(|ending| ending.at),
             previous_state: rebuild.previous_state,
             snapshot_at: rebuild.claim.map(|claim| claim.snapshot_at),
+            user_connected: rebuild.claim.and_then(|claim| claim.user_connected),
+            ip_address: ending.and_then(|ending| ending.ip_address.as_deref()),
             cancellable: ending.is_none().then(|| rebuild.stage() == Stage::Requested),
+            waiting_for: waiting_for(rebuild, is_paused),
             inferred: rebuild.is_inferred().then_some(true),
             simulated: (rebuild.fleet_mode == FleetMode::Simulated).then_some(true),
             requested_by: rebuild.requested_by.as_deref(),
@@ -54,6 +65,22 @@ impl<'a> RebuildData<'a> {
                 .and_then(|ending| ending.conclusion.error())
                 .map(|error| ErrorData { code: &error.code, message: &error.message }),
         }
+    }
+}
+
+fn waiting_for(rebuild: &Rebuild, is_paused: Option<bool>) -> Option<WaitingFor> {
+    match (rebuild.stage(), is_paused) {
+        (Stage::Requested, Some(true)) => Some(WaitingFor::Pause),
+        (Stage::Requested, Some(false)) => rebuild.waits_for().or(Some(WaitingFor::Place)),
+        (Stage::Requested, None) => rebuild.waits_for(),
+        (
+            Stage::Claimed { .. }
+            | Stage::Started { .. }
+            | Stage::Observed { .. }
+            | Stage::Ended
+            | Stage::Unrecognized,
+            _,
+        ) => None,
     }
 }
 

@@ -5,15 +5,16 @@
 use std::cmp::Reverse;
 
 use time::OffsetDateTime;
+use tracing::error;
 
 use crate::control::{Control, Pause, Resumption};
 use crate::error::{
     AcceptError, CancelError, DescribeRebuildError, Fault, ListError, ListRebuildsError,
-    PauseError, ProtectionError, WorkspaceError,
+    PauseError, ProtectionError, WorkspaceError, chain,
 };
 use crate::ids::{Target, WorkspaceId};
 use crate::reason::Reason;
-use crate::rebuild::{Accepted, FleetMode, IdempotencyKey, Rebuild, RebuildId, Status};
+use crate::rebuild::{Accepted, FleetMode, IdempotencyKey, Rebuild, RebuildId, Stage, Status};
 use crate::store::Store;
 use crate::timestamp::Day;
 use crate::token::Listing;
@@ -28,6 +29,8 @@ pub struct RebuildRequest {
     pub reason: Option<Reason>,
     /// See [`Rebuild::maximum_snapshot_age_hours`].
     pub maximum_snapshot_age_hours: Option<u16>,
+    /// See [`Rebuild::wait_for_disconnect`].
+    pub wait_for_disconnect: Option<bool>,
     /// Who.
     pub caller: Caller,
 }
@@ -104,6 +107,7 @@ impl Service {
             request_id: request.caller.request_id,
             reason: request.reason.map(String::from),
             maximum_snapshot_age_hours: request.maximum_snapshot_age_hours,
+            wait_for_disconnect: request.wait_for_disconnect,
             fleet_mode: self.fleet_mode,
             ..new
         };
@@ -164,6 +168,21 @@ impl Service {
     /// The table was not read.
     pub async fn describe_pause(&self) -> Result<PauseOutput, Fault> {
         Ok(self.pause_output(self.store.control().await?, vec![]))
+    }
+
+    /// Whether hand-overs are paused, if one of these rebuilds may wait for that, and if that can be read:
+    /// no or one DynamoDB request.
+    pub async fn is_paused<'a>(
+        &self,
+        mut rebuilds: impl Iterator<Item = &'a Rebuild>,
+    ) -> Option<bool> {
+        if !rebuilds.any(|rebuild| rebuild.stage() == Stage::Requested) {
+            return None;
+        }
+        let control = self.store.control().await.inspect_err(|error| {
+            error!(error = %chain(error), "it was not read whether hand-overs are paused");
+        });
+        Some(control.ok()?.pauses().next().is_some())
     }
 
     /// Pauses hand-overs: one DynamoDB request. A caller's first pause stays.

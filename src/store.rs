@@ -5,6 +5,7 @@
 
 mod accept;
 mod cancel;
+mod changes;
 mod control;
 mod end;
 mod ended;

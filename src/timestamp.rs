@@ -31,6 +31,12 @@ impl Timestamp {
         time.ok_or_else(|| InvalidFormat("must be in the years 0 to 9999".to_owned()))
     }
 
+    /// Whole minutes since the Unix epoch.
+    #[must_use]
+    pub fn minutes(self) -> u64 {
+        self.0.unix_timestamp().unsigned_abs() / 60
+    }
+
     /// Seconds since the Unix epoch.
     #[must_use]
     pub fn epoch_seconds(self) -> i64 {

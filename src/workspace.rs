@@ -33,8 +33,8 @@ pub struct Workspace {
     pub has_left_fleet: bool,
     /// The fleet's listings have left it out since then.
     pub missing_since: Option<Timestamp>,
-    /// The simulated fleet took its last snapshot of it then, if it takes no more.
-    pub last_simulated_snapshot_at: Option<Timestamp>,
+    /// What the simulated fleet does with it.
+    pub simulation: Simulation,
     /// The other fields of `DescribeWorkspaces`.
     pub description: Description,
 }
@@ -98,7 +98,8 @@ impl Workspace {
                 rebuild,
                 keys: self.keys,
                 is_protected: self.protection.is_some(),
-                last_simulated_snapshot_at: self.last_simulated_snapshot_at,
+                simulation: self.simulation,
+                description: self.description,
             }),
         }
     }
@@ -115,8 +116,30 @@ pub struct OpenRebuild {
     pub keys: Keys,
     /// Whether the WorkSpace is protected.
     pub is_protected: bool,
-    /// See [`Workspace::last_simulated_snapshot_at`].
-    pub last_simulated_snapshot_at: Option<Timestamp>,
+    /// See [`Workspace::simulation`].
+    pub simulation: Simulation,
+    /// The other fields of `DescribeWorkspaces`, as the item has them.
+    pub description: Description,
+}
+
+/// How a WorkSpace was found right before a hand-over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Its state.
+    pub state: State,
+    /// The newest snapshot of the user volume.
+    pub snapshot_at: Timestamp,
+    /// Whether the user was connected, if the fleet knew.
+    pub user_connected: Option<bool>,
+}
+
+/// What the simulated fleet does with a sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Simulation {
+    /// It took its last snapshot then, if it takes no more.
+    pub last_snapshot_at: Option<Timestamp>,
+    /// Its user is connected until so many seconds after a rebuild was requested.
+    pub connection_seconds: Option<u32>,
 }
 
 /// Who protected a WorkSpace, when and why.

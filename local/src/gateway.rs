@@ -27,7 +27,7 @@ use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use crate::{docs, snapshots};
+use crate::{docs, fleet};
 
 /// The media type that the template tells API Gateway to be binary.
 pub const BINARY_MEDIA_TYPE: &str = "application/cbor";
@@ -81,8 +81,8 @@ async fn answer(
     if let Some(answer) = docs::answer(&head).await {
         return answer;
     }
-    if let Some(protocol) = snapshots::asked_in(&head) {
-        return snapshots::answer(&service, protocol, &body).await;
+    if let Some(asked) = fleet::asked_in(&head) {
+        return fleet::answer(&service, asked, &body).await;
     }
     let response = invoke(service, event(&head, &body, client, received_at).to_string()).await;
     to_http(&response, is_binary(&head.headers, header::ACCEPT))

@@ -5,6 +5,6 @@ pub mod data_file;
 pub mod docs;
 pub mod dynamodb;
 pub mod eventbridge;
+mod fleet;
 pub mod gateway;
-mod snapshots;
 pub mod stream;

@@ -262,6 +262,7 @@ fn hurried() -> Timing {
         observed_after: time::Duration::seconds(3),
         observed_within: time::Duration::seconds(30),
         settles_after: time::Duration::seconds(3),
+        connected_look_minutes: 1,
         pass: time::Duration::SECOND,
     }
 }
@@ -286,7 +287,7 @@ fn local_environment(
         // Another local run has no limit.
         "WORKSPACES_CALLS_PER_SECOND" => "100",
         "FLEET_REBUILD_SECONDS" => return Some(options.rebuild_seconds.to_string()),
-        "FLEET_ENDPOINT_URL" => return options.fleet_endpoint.clone(),
+        "FLEET_ENDPOINT_URL" | "AWS_ENDPOINT_URL_KMS" => return options.fleet_endpoint.clone(),
         _ => return None,
     };
     Some(value.to_owned())
@@ -299,8 +300,10 @@ fn greet(api: &str, dynamodb: &str, eventbridge: &str) {
 DynamoDB on {dynamodb} (tables workspaces, rebuilds and control, any credentials)
 EventBridge on {eventbridge} (the event of each ended rebuild is printed, or posted with --announce)
 In a browser, to read about the API and try it out: {api}/docs
-WorkSpaces: one in each state, such as ws-available0001 and ws-suspended0001. And three that are AVAILABLE:
-ws-nosnapshot0001 without a snapshot, ws-stalesnapshot0001 with one from January 2025, ws-protected0001 protected.
+WorkSpaces: one in each state, such as ws-available0001 and ws-suspended0001. And six that are AVAILABLE:
+ws-nosnapshot0001 without a snapshot, ws-stalesnapshot0001 with one from January 2025, ws-protected0001 protected,
+ws-disabledkey0001 encrypted with a disabled key, ws-extending0001 with a volume that is being extended, and
+ws-connected0001, whose user stays connected for a minute after a request.
 
 Accepted, 202:
   curl -i {api}/workspaces/ws-available0001/rebuilds --json '{{"Reason":"ticket 4711"}}'
@@ -313,6 +316,9 @@ Ended today (UTC), of all WorkSpaces, newest first:
   curl '{api}/rebuilds?ended_on={today}'
 Accepted, then FAILED before anything is wiped, 202:
   curl -i -X POST {api}/workspaces/ws-nosnapshot0001/rebuilds
+  curl -i -X POST {api}/workspaces/ws-disabledkey0001/rebuilds
+Accepted, and waiting_for DISCONNECT until its user disconnects, 202:
+  curl -i {api}/workspaces/ws-connected0001/rebuilds --json '{{"Reason":"ticket 4714","WaitForDisconnect":true}}'
 Refused, 409:
   curl -i -X POST {api}/workspaces/ws-suspended0001/rebuilds
   curl -i -X POST {api}/workspaces/ws-protected0001/rebuilds

@@ -61,7 +61,7 @@ type Clock = fn() -> OffsetDateTime;
 async fn follow(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error> {
     let pass = reconciler.follow().await?;
     let Followed { open, oldest_open_seconds, handed_over, free, observed, ended, .. } = pass;
-    let Followed { is_paused, failures, is_complete, .. } = pass;
+    let Followed { is_paused, unchecked_keys, failures, is_complete, .. } = pass;
     info!(
         schedule = "follow",
         open,
@@ -71,6 +71,7 @@ async fn follow(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error>
         observed,
         ended,
         paused = is_paused,
+        unchecked_keys,
         failures,
         complete = is_complete,
         "pass"

@@ -7,22 +7,22 @@ use std::num::NonZeroU16;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_sdk_kms::types::KeyState;
 use aws_sdk_workspaces::Client;
 use aws_sdk_workspaces::config::SharedHttpClient;
 use aws_sdk_workspaces::config::retry::RetryConfig;
 use aws_sdk_workspaces::config::timeout::TimeoutConfig;
 use aws_sdk_workspaces::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_workspaces::operation::rebuild_workspaces::RebuildWorkspacesError;
-use aws_sdk_workspaces::types::RebuildRequest;
+use aws_sdk_workspaces::types::{ConnectionState, RebuildRequest};
 use tokio::time::{Instant, sleep_until};
 
 use self::listed::listed;
-use super::{Fleet, HandOverError, Listed, Pages};
+use super::{Fleet, HandOverError, KeyUse, Listed, Pages};
 use crate::config::{Config, ReconcilerConfig};
 use crate::error::Cause;
 use crate::ids::WorkspaceId;
 use crate::rebuild::{Class, FleetMode};
-use crate::state::State;
 use crate::timestamp::Timestamp;
 use crate::transport::{never_sent, sdk_config};
 use crate::workspace::OpenRebuild;
@@ -34,6 +34,7 @@ const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Amazon {
     client: Client,
+    keys: aws_sdk_kms::Client,
     calls: RateLimit,
     listing: RateLimit,
 }
@@ -45,25 +46,28 @@ impl Amazon {
         // For describing. A hand-over turns retries off.
         let retries = RetryConfig::standard().with_max_attempts(2);
         let timeouts = (Duration::from_secs(5), Duration::from_secs(12));
-        let endpoint = fleet.endpoint.as_ref();
-        let client = Client::new(&sdk_config(&config.aws, http, endpoint, retries, timeouts));
-        Self::new(client, fleet.calls_per_second)
+        let sdk_config =
+            |http, endpoint| sdk_config(&config.aws, http, endpoint, retries.clone(), timeouts);
+        let kms = sdk_config(http.clone(), fleet.kms_endpoint.as_ref());
+        let workspaces = sdk_config(http, fleet.endpoint.as_ref());
+        let keys = aws_sdk_kms::Client::new(&kms);
+        Self::new(Client::new(&workspaces), keys, fleet.calls_per_second)
     }
 
-    /// The fleet behind a client. The rate is that of the account; three quarters are for following, and
+    /// The fleet behind a client of WorkSpaces and one of KMS. The rate is that of the account; three quarters are for following, and
     /// a quarter for listing, because they run side by side. AWS allows bursts of 5 (admin guide,
     /// "ThrottlingException").
     #[must_use]
-    pub fn new(client: Client, calls_per_second: NonZeroU16) -> Self {
+    pub fn new(client: Client, keys: aws_sdk_kms::Client, calls_per_second: NonZeroU16) -> Self {
         let quarter = Duration::from_secs(4) / u32::from(calls_per_second.get());
         let calls = RateLimit::new(quarter / 3, 3);
         let listing = RateLimit::new(quarter, 1);
-        Self { client, calls, listing }
+        Self { client, keys, calls, listing }
     }
 
-    /// The states of the WorkSpaces with these ids.
-    async fn states(&self, ids: Vec<String>) -> Result<HashMap<WorkspaceId, State>, Cause> {
-        let mut states = HashMap::new();
+    /// The WorkSpaces with these ids.
+    async fn with_ids(&self, ids: Vec<String>) -> Result<HashMap<WorkspaceId, Listed>, Cause> {
+        let mut found = HashMap::new();
         let mut pages = Pages::default();
         let mut token = None;
         // A WorkSpace is missing only if no page has it.
@@ -72,11 +76,11 @@ impl Amazon {
             let request = self.client.describe_workspaces().set_workspace_ids(Some(ids.clone()));
             let page = request.set_next_token(token).send().await?;
             for workspace in page.workspaces.unwrap_or_default() {
-                states.extend(listed(workspace).map(|listed| (listed.workspace_id, listed.state)));
+                found.extend(listed(workspace).map(|listed| (listed.workspace_id.clone(), listed)));
             }
             token = pages.next(page.next_token)?;
             if token.is_none() {
-                return Ok(states);
+                return Ok(found);
             }
         }
     }
@@ -89,14 +93,59 @@ impl Fleet for Amazon {
         &self,
         open: &[OpenRebuild],
         _: Timestamp,
-    ) -> Result<HashMap<WorkspaceId, State>, Cause> {
-        self.states(open.iter().map(|open| open.workspace_id.to_string()).collect()).await
+    ) -> Result<HashMap<WorkspaceId, Listed>, Cause> {
+        self.with_ids(open.iter().map(|open| open.workspace_id.to_string()).collect()).await
+    }
+
+    async fn connections(
+        &self,
+        open: &[OpenRebuild],
+        _: Timestamp,
+    ) -> Result<HashMap<WorkspaceId, bool>, Cause> {
+        let ids: Vec<_> = open.iter().map(|open| open.workspace_id.to_string()).collect();
+        let mut connections = HashMap::new();
+        let mut pages = Pages::default();
+        let mut token = None;
+        loop {
+            self.calls.wait().await;
+            let request = self.client.describe_workspaces_connection_status();
+            let request = request.set_workspace_ids(Some(ids.clone())).set_next_token(token);
+            let page = request.send().await?;
+            for status in page.workspaces_connection_status.unwrap_or_default() {
+                let is_connected = match status.connection_state {
+                    Some(ConnectionState::Connected) => true,
+                    Some(ConnectionState::Disconnected) => false,
+                    _ => continue,
+                };
+                let id = WorkspaceId::try_from(status.workspace_id.unwrap_or_default());
+                connections.extend(id.map(|id| (id, is_connected)));
+            }
+            token = pages.next(page.next_token)?;
+            if token.is_none() {
+                return Ok(connections);
+            }
+        }
+    }
+
+    async fn key(&self, key: &str) -> Result<KeyUse, Cause> {
+        match self.keys.describe_key().key_id(key).send().await {
+            Ok(answer) => {
+                let state = answer.key_metadata.and_then(|metadata| metadata.key_state);
+                let is_enabled = state == Some(KeyState::Enabled);
+                Ok(if is_enabled { KeyUse::Enabled } else { KeyUse::Unusable })
+            }
+            Err(error) => match error.code() {
+                Some("AccessDeniedException") => Ok(KeyUse::NotAllowedToAsk),
+                Some("NotFoundException") => Ok(KeyUse::Unusable),
+                Some(_) | None => Err(error.into()),
+            },
+        }
     }
 
     async fn find(&self, ids: &[WorkspaceId]) -> Result<HashSet<WorkspaceId>, Cause> {
-        let states = self.states(ids.iter().map(ToString::to_string).collect()).await?;
-        let there = states.into_iter().filter(|(_, state)| Class::of(Some(*state)) != Class::Gone);
-        Ok(there.map(|(id, _)| id).collect())
+        let found = self.with_ids(ids.iter().map(ToString::to_string).collect()).await?;
+        let is_there = |listed: &Listed| Class::of(Some(listed.state)) != Class::Gone;
+        Ok(found.into_values().filter(is_there).map(|listed| listed.workspace_id).collect())
     }
 
     async fn newest_snapshot(
@@ -231,17 +280,16 @@ impl RateLimit {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_workspaces::config::BehaviorVersion;
-
     use super::*;
 
     /// AWS takes bursts of 5 calls from an account, and 2 calls a second.
     #[tokio::test(start_paused = true)]
     async fn all_calls_together_keep_to_the_rate_of_the_account() {
-        let config =
-            aws_sdk_workspaces::Config::builder().behavior_version(BehaviorVersion::latest());
+        let config = aws_sdk_workspaces::Config::builder().behavior_version_latest();
         let two = NonZeroU16::new(2).expect("not zero");
-        let fleet = Amazon::new(Client::from_conf(config.build()), two);
+        let keys = aws_sdk_kms::Config::builder().behavior_version_latest();
+        let keys = aws_sdk_kms::Client::from_conf(keys.build());
+        let fleet = Amazon::new(Client::from_conf(config.build()), keys, two);
         let begin = Instant::now();
         let times = async |limit: &RateLimit, count| {
             let mut times = Vec::new();

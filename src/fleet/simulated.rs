@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::{Fleet, HandOverError, Listed};
+use super::{Fleet, HandOverError, KeyUse, Listed};
 use crate::error::Cause;
 use crate::ids::WorkspaceId;
 use crate::rebuild::FleetMode;
 use crate::state::State;
 use crate::timestamp::Timestamp;
-use crate::workspace::OpenRebuild;
+use crate::workspace::{Description, OpenRebuild, Simulation};
 
 /// A simulated fleet, in which a rebuild takes `rebuild_time`.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +55,41 @@ pub fn snapshot(last: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
     (time > OffsetDateTime::UNIX_EPOCH).then(|| time.into())
 }
 
+/// Whether the user of a sample is connected at `now`; its last rebuild was requested at `requested_at`.
+/// `None` if the sample does not say.
+#[must_use]
+pub fn is_connected(
+    simulation: Simulation,
+    requested_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<bool> {
+    let connected_for = Duration::from_secs(simulation.connection_seconds?.into());
+    Some(requested_at.is_none_or(|requested_at| now.since(requested_at) < connected_for))
+}
+
+/// Whether a key is enabled: all but those that are called so.
+#[must_use]
+pub fn is_enabled(key: &str) -> bool {
+    !key.ends_with("disabled")
+}
+
+/// What the item says; a rebuilt WorkSpace has another IP address, as in AWS.
+fn description(open: &OpenRebuild, state: State) -> Description {
+    let mut description = open.description.clone();
+    let is_rebuilt = open.rebuild.observed_at().is_some() && state != State::Rebuilding;
+    if let Some(address) = description.ip_address.take_if(|_| is_rebuilt) {
+        description.ip_address = Some(next_address(&address));
+    }
+    description
+}
+
+/// The address with another last number.
+fn next_address(address: &str) -> String {
+    let Some((network, last)) = address.rsplit_once('.') else { return address.to_owned() };
+    let next = last.parse::<u8>().map_or(1, |last| last % 254 + 1);
+    format!("{network}.{next}")
+}
+
 impl Fleet for Simulated {
     const MODE: FleetMode = FleetMode::Simulated;
 
@@ -62,9 +97,30 @@ impl Fleet for Simulated {
         &self,
         open: &[OpenRebuild],
         now: Timestamp,
-    ) -> Result<HashMap<WorkspaceId, State>, Cause> {
-        let states = open.iter().map(|open| (open.workspace_id.clone(), self.state(open, now)));
-        Ok(states.collect())
+    ) -> Result<HashMap<WorkspaceId, Listed>, Cause> {
+        let listed = open.iter().map(|open| {
+            let workspace_id = open.workspace_id.clone();
+            let state = self.state(open, now);
+            let description = description(open, state);
+            (workspace_id.clone(), Listed { workspace_id, state, description })
+        });
+        Ok(listed.collect())
+    }
+
+    async fn connections(
+        &self,
+        open: &[OpenRebuild],
+        now: Timestamp,
+    ) -> Result<HashMap<WorkspaceId, bool>, Cause> {
+        let connections = open.iter().filter_map(|open| {
+            let is_connected = is_connected(open.simulation, Some(open.rebuild.created_at), now)?;
+            Some((open.workspace_id.clone(), is_connected))
+        });
+        Ok(connections.collect())
+    }
+
+    async fn key(&self, key: &str) -> Result<KeyUse, Cause> {
+        Ok(if is_enabled(key) { KeyUse::Enabled } else { KeyUse::Unusable })
     }
 
     /// All of them, since none ever leaves.
@@ -77,7 +133,7 @@ impl Fleet for Simulated {
         open: &OpenRebuild,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Cause> {
-        Ok(snapshot(open.last_simulated_snapshot_at, now))
+        Ok(snapshot(open.simulation.last_snapshot_at, now))
     }
 
     async fn wait_for_place(&self) {}

@@ -98,6 +98,7 @@ async fn rebuild_workspaces(
         idempotency_key,
         reason: None,
         maximum_snapshot_age_hours: None,
+        wait_for_disconnect: None,
         caller: call.caller(),
     };
     let (error_code, error) = match call.service.accept(&target, request).await {

@@ -20,6 +20,7 @@ pub(super) trait Encoded: Sized {
     fn into_array(self) -> Option<Vec<Self>>;
     fn into_string(self) -> Option<String>;
     fn into_integer(self) -> Option<i64>;
+    fn into_bool(self) -> Option<bool>;
 }
 
 /// A body that is not in its encoding, or a value of another type than its field has.
@@ -67,6 +68,10 @@ impl<V: Encoded> Members<V> {
 
     pub(super) fn take_integer(&mut self, name: &str) -> Result<Option<i64>, InvalidBody> {
         self.take(name, |value| expect(value.into_integer(), name, "an integer"))
+    }
+
+    pub(super) fn take_bool(&mut self, name: &str) -> Result<Option<bool>, InvalidBody> {
+        self.take(name, |value| expect(value.into_bool(), name, "true or false"))
     }
 
     /// Removes a member and decodes it. `null` counts as absent.

@@ -21,6 +21,7 @@ use crate::ids::Target;
 use crate::rebuild::RebuildId;
 use crate::representation::{ErrorData, RebuildData};
 use crate::service::RebuildRequest;
+use crate::workspace::Workspace;
 
 /// Seconds until an open rebuild may have moved on: the reconciler runs once a minute.
 const FOLLOW_SECONDS: &str = "60";
@@ -117,20 +118,22 @@ async fn cancel_rebuild(call: &mut Call<'_>, target: &Target, rebuild_id: &str) 
     let rebuild_id = to_rebuild_id(rebuild_id).ok_or(CancelError::NotFound)?;
     call.log_line.decoded("CancelRebuild", Some(id));
     let rebuild = call.service.cancel_rebuild(target, rebuild_id, call.caller()).await?;
-    Ok(success(StatusCode::OK, RebuildData::new(id, &rebuild)))
+    Ok(success(StatusCode::OK, RebuildData::new(id, &rebuild, None)))
 }
 
 async fn protect(call: &mut Call<'_>, target: &Target) -> Answer {
     let reason = decode::only_reason(call)?;
     call.log_line.decoded("ProtectWorkspace", Some(&target.workspace_id));
     let workspace = call.service.protect(target, reason, call.caller()).await?;
-    Ok(success(StatusCode::OK, WorkspaceData::new(&workspace)))
+    let is_paused = call.service.is_paused(workspace.rebuild().into_iter()).await;
+    Ok(success(StatusCode::OK, WorkspaceData::new(&workspace, is_paused)))
 }
 
 async fn unprotect(call: &mut Call<'_>, target: &Target) -> Answer {
     call.log_line.decoded("UnprotectWorkspace", Some(&target.workspace_id));
     let workspace = call.service.unprotect(target, call.caller()).await?;
-    Ok(success(StatusCode::OK, WorkspaceData::new(&workspace)))
+    let is_paused = call.service.is_paused(workspace.rebuild().into_iter()).await;
+    Ok(success(StatusCode::OK, WorkspaceData::new(&workspace, is_paused)))
 }
 
 async fn describe_pause(call: &mut Call<'_>) -> Answer {
@@ -155,7 +158,8 @@ async fn resume(call: &mut Call<'_>) -> Answer {
 async fn describe_workspace(call: &mut Call<'_>, target: &Target) -> Answer {
     call.log_line.decoded("DescribeWorkspace", Some(&target.workspace_id));
     let workspace = call.service.describe_workspace(target).await?;
-    Ok(success(StatusCode::OK, WorkspaceData::new(&workspace)))
+    let is_paused = call.service.is_paused(workspace.rebuild().into_iter()).await;
+    Ok(success(StatusCode::OK, WorkspaceData::new(&workspace, is_paused)))
 }
 
 async fn list_workspaces(call: &mut Call<'_>, directory: Option<&str>) -> Answer {
@@ -163,7 +167,9 @@ async fn list_workspaces(call: &mut Call<'_>, directory: Option<&str>) -> Answer
     let Paging { limit, token } = decode::paging(call)?;
     call.log_line.decoded("ListWorkspaces", None);
     let page = call.service.list_workspaces(&filter, limit, token).await?;
-    Ok(success(StatusCode::OK, WorkspacesData::new(&page)))
+    let rebuilds = page.items.iter().filter_map(Workspace::rebuild);
+    let is_paused = call.service.is_paused(rebuilds).await;
+    Ok(success(StatusCode::OK, WorkspacesData::new(&page, is_paused)))
 }
 
 async fn list_all_rebuilds(call: &mut Call<'_>) -> Answer {
@@ -173,7 +179,9 @@ async fn list_all_rebuilds(call: &mut Call<'_>) -> Answer {
         Wanted::Open(status) => {
             call.log_line.decoded("ListOpenRebuilds", None);
             let page = call.service.list_open_rebuilds(status.as_ref(), limit, token).await?;
-            Ok(success(StatusCode::OK, RebuildsData::of_workspaces(&page)))
+            let rebuilds = page.items.iter().filter_map(Workspace::rebuild);
+            let is_paused = call.service.is_paused(rebuilds).await;
+            Ok(success(StatusCode::OK, RebuildsData::of_workspaces(&page, is_paused)))
         }
         Wanted::EndedOn(day) => {
             call.log_line.decoded("ListEndedRebuilds", None);
@@ -187,14 +195,17 @@ async fn list_rebuilds(call: &mut Call<'_>, target: &Target) -> Answer {
     let Paging { limit, token } = decode::paging(call)?;
     call.log_line.decoded("ListRebuilds", Some(&target.workspace_id));
     let page = call.service.list_rebuilds(target, limit, token).await?;
-    Ok(success(StatusCode::OK, RebuildsData::new(&target.workspace_id, &page)))
+    let is_paused = call.service.is_paused(page.items.iter()).await;
+    Ok(success(StatusCode::OK, RebuildsData::new(&target.workspace_id, &page, is_paused)))
 }
 
 async fn describe_rebuild(call: &mut Call<'_>, target: &Target, rebuild_id: &str) -> Answer {
     let rebuild_id = to_rebuild_id(rebuild_id).ok_or(DescribeRebuildError::NotFound)?;
     call.log_line.decoded("DescribeRebuild", Some(&target.workspace_id));
     let rebuild = call.service.describe_rebuild(target, rebuild_id).await?;
-    let mut response = success(StatusCode::OK, RebuildData::new(&target.workspace_id, &rebuild));
+    let is_paused = call.service.is_paused([&rebuild].into_iter()).await;
+    let data = RebuildData::new(&target.workspace_id, &rebuild, is_paused);
+    let mut response = success(StatusCode::OK, data);
     if rebuild.ending().is_none() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(FOLLOW_SECONDS));
     }

@@ -41,6 +41,8 @@ pub struct Ending {
     pub at: Timestamp,
     /// How.
     pub conclusion: Conclusion,
+    /// IP address of the WorkSpace then, if a look has shown it: a rebuild changes it.
+    pub ip_address: Option<String>,
 }
 
 /// How a rebuild ended.
@@ -133,6 +135,7 @@ pub enum FailureCode {
     WorkspaceProtected,
     NoSnapshot,
     SnapshotTooOld,
+    EncryptionKeyUnusable,
     RebuildFailed,
 }
 
@@ -157,6 +160,10 @@ impl FailureCode {
             }
             Self::SnapshotTooOld => {
                 "the newest snapshot of the user volume is too old; the WorkSpace was not touched"
+            }
+            Self::EncryptionKeyUnusable => {
+                "an encryption key of the WorkSpace is not enabled, and a rebuild would make the WorkSpace \
+                 unusable; it was not touched"
             }
             Self::RebuildFailed => "the fleet could not rebuild the WorkSpace",
         }

@@ -116,6 +116,8 @@ pub struct Parameters<'a> {
     pub reason: Option<&'a str>,
     /// See [`Rebuild::maximum_snapshot_age_hours`].
     pub maximum_snapshot_age_hours: Option<u16>,
+    /// See [`Rebuild::wait_for_disconnect`].
+    pub wait_for_disconnect: Option<bool>,
 }
 
 impl Parameters<'_> {
@@ -123,6 +125,7 @@ impl Parameters<'_> {
     fn fingerprint(self) -> String {
         let mut hash = Sha256::new();
         hash.update(self.maximum_snapshot_age_hours.unwrap_or_default().to_be_bytes());
+        hash.update([self.wait_for_disconnect.map_or(0, |waits| 1 + u8::from(waits))]);
         hash.update(self.reason.unwrap_or_default());
         URL_SAFE_NO_PAD.encode(&hash.finalize()[..6])
     }
@@ -227,7 +230,11 @@ mod tests {
 
     fn ended(key: &str, at: OffsetDateTime) -> Rebuild {
         let idempotency_key = IdempotencyKey::from_client(key).expect("a key");
-        let phase = Phase::Ended(Ending { at: at.into(), conclusion: Conclusion::Succeeded });
+        let phase = Phase::Ended(Ending {
+            at: at.into(),
+            conclusion: Conclusion::Succeeded,
+            ip_address: None,
+        });
         Rebuild { idempotency_key, phase, ..Rebuild::new(at) }
     }
 
@@ -275,8 +282,11 @@ mod tests {
         let mut fingerprints = vec![];
         for reason in [None, Some("a"), Some("b")] {
             for maximum_snapshot_age_hours in [None, Some(1), Some(256)] {
-                let parameters = Parameters { reason, maximum_snapshot_age_hours };
-                fingerprints.push(parameters.fingerprint());
+                for wait_for_disconnect in [None, Some(false), Some(true)] {
+                    let parameters =
+                        Parameters { reason, maximum_snapshot_age_hours, wait_for_disconnect };
+                    fingerprints.push(parameters.fingerprint());
+                }
             }
         }
         let count = fingerprints.len();

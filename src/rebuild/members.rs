@@ -27,18 +27,21 @@ pub(super) struct Members {
     request_id: Option<String>,
     reason: Option<String>,
     maximum_snapshot_age_hours: Option<u16>,
+    wait_for_disconnect: Option<bool>,
     fleet_mode: FleetMode,
     previous_state: Option<State>,
     attempt: u32,
     claim_id: Option<Uuid>,
     claimed_at: Option<Timestamp>,
     snapshot_at: Option<Timestamp>,
+    user_connected: Option<bool>,
     started_at: Option<Timestamp>,
     observed_at: Option<Timestamp>,
     /// Absent, or true.
     inferred: Option<bool>,
     observation: Option<Observation>,
     ended_at: Option<Timestamp>,
+    ip_address: Option<String>,
     cancelled_by: Option<String>,
     error_code: Option<String>,
     error_message: Option<String>,
@@ -50,6 +53,7 @@ impl From<Rebuild> for Members {
         let error = ending.and_then(|ending| ending.conclusion.error()).cloned();
         let cancelled_by = ending.and_then(|ending| ending.conclusion.cancelled_by());
         let cancelled_by = cancelled_by.map(ToOwned::to_owned);
+        let ip_address = ending.and_then(|ending| ending.ip_address.clone());
         let (error_code, error_message) = error.map(|error| (error.code, error.message)).unzip();
         Self {
             id: rebuild.id,
@@ -66,12 +70,15 @@ impl From<Rebuild> for Members {
             request_id: rebuild.request_id,
             reason: rebuild.reason,
             maximum_snapshot_age_hours: rebuild.maximum_snapshot_age_hours,
+            wait_for_disconnect: rebuild.wait_for_disconnect,
             fleet_mode: rebuild.fleet_mode,
             previous_state: rebuild.previous_state,
             attempt: rebuild.attempt,
             claim_id: claim.map(|claim| claim.id),
             claimed_at: claim.map(|claim| claim.at),
             snapshot_at: claim.map(|claim| claim.snapshot_at),
+            user_connected: claim.and_then(|claim| claim.user_connected),
+            ip_address,
             cancelled_by,
             error_code,
             error_message,
@@ -91,6 +98,7 @@ impl TryFrom<Members> for Rebuild {
                 id,
                 at: members.claimed_at.ok_or_else(|| lacks("ClaimedAt"))?,
                 snapshot_at: members.snapshot_at.ok_or_else(|| lacks("SnapshotAt"))?,
+                user_connected: members.user_connected,
                 hand_over: match (members.started_at, members.observed_at) {
                     (None, _) => HandOver::Unconfirmed,
                     (Some(started_at), None) => HandOver::Accepted { started_at },
@@ -109,7 +117,8 @@ impl TryFrom<Members> for Rebuild {
         };
         let ended = |conclusion| {
             let at = members.ended_at.ok_or_else(|| lacks("EndedAt"))?;
-            Ok::<_, InvalidFormat>(Phase::Ended(Ending { at, conclusion }))
+            let ip_address = members.ip_address.clone();
+            Ok::<_, InvalidFormat>(Phase::Ended(Ending { at, conclusion, ip_address }))
         };
         let phase = match &members.status {
             Status::Requested | Status::Started => Phase::Running(members.observation),
@@ -128,6 +137,7 @@ impl TryFrom<Members> for Rebuild {
             request_id: members.request_id,
             reason: members.reason,
             maximum_snapshot_age_hours: members.maximum_snapshot_age_hours,
+            wait_for_disconnect: members.wait_for_disconnect,
             fleet_mode: members.fleet_mode,
             previous_state: members.previous_state,
             attempt: members.attempt,

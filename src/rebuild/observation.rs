@@ -34,8 +34,12 @@ pub enum Class {
     Rebuilding,
     /// The WorkSpace will leave this state by itself.
     Passing,
-    /// Somebody has to bring the WorkSpace out of this state.
-    Stuck,
+    /// A rebuild has failed; AWS starts none from this state. (Its API model refers to UNHEALTHY.)
+    Impaired,
+    /// A rebuild may start, but a volume is being changed.
+    Modifying,
+    /// A rebuild may start, but the user is connected, and the request asks to wait until they are not.
+    Connected,
     /// The WorkSpace is no longer there, or soon will not be.
     Gone,
 }
@@ -59,9 +63,10 @@ impl Class {
             | State::Maintenance
             | State::AdminMaintenance
             | State::Restoring
-            | State::Impaired
+            // While an image is made of it (API model).
+            | State::Suspended
             | State::Unknown => Self::Passing,
-            State::Suspended => Self::Stuck,
+            State::Impaired => Self::Impaired,
             State::Terminating | State::Terminated => Self::Gone,
         }
     }

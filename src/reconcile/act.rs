@@ -4,7 +4,7 @@ use std::slice;
 
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::gate::Gate;
@@ -12,11 +12,11 @@ use super::plan::Action;
 use super::step::usable_snapshot;
 use super::{Reconciler, Step};
 use crate::error::{Cause, chain};
-use crate::fleet::{Fleet, HandOverError};
+use crate::fleet::{Fleet, HandOverError, KeyUse};
 use crate::rebuild::{End, Failure, FailureCode, UnknownCode};
 use crate::state::State;
 use crate::timestamp::Timestamp;
-use crate::workspace::OpenRebuild;
+use crate::workspace::{Condition, Description, OpenRebuild};
 
 /// How long after its look a rebuild may be handed over.
 const LOOK_LASTS: Duration = Duration::MINUTE;
@@ -49,7 +49,8 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
     }
 
     async fn take_step(&self, action: &Action, gate: &Gate) -> Result<Done, Cause> {
-        let Action { open, step, record } = action;
+        let Action { open, step, description, record } = action;
+        let description = description.as_ref();
         if let Some(record) = record {
             let keys = open.keys.clone().with(record, self.now());
             if !self.store.close_as_recorded(open, record, keys).await? {
@@ -60,19 +61,17 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
             return Ok(Done::Ended);
         }
         match step {
-            Step::Wait | Step::Look => Ok(Done::Nothing),
+            Step::Wait | Step::Look | Step::AskConnection => Ok(Done::Nothing),
             Step::Observe(observation) => {
                 self.store.observe(open, *observation).await?;
                 Ok(Done::Nothing)
             }
-            Step::HandOver { state, looked_at } => {
-                self.hand_over(open, *state, *looked_at, gate).await
-            }
+            Step::HandOver { .. } => self.hand_over(action, gate).await,
             Step::ObserveRebuilding => {
                 let is_noted = self.store.observe_rebuilding(open, self.now()).await?;
                 Ok(if is_noted { Done::Observed } else { Done::Nothing })
             }
-            Step::End(end) => self.end(open, end).await,
+            Step::End(end) => self.end(open, end, description).await,
             Step::Gone { is_late } => {
                 // Asked about one WorkSpace alone, since a longer answer may leave it out.
                 let found = self.fleet.find(slice::from_ref(&open.workspace_id)).await?;
@@ -84,35 +83,31 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
                     (false, true) => End::unknown(UnknownCode::TimedOut, State::Rebuilding),
                     (false, false) => return Ok(Done::Nothing),
                 };
-                self.end(open, &end).await
+                self.end(open, &end, None).await
             }
             // A client cancelled it, or a pass that decided how it ended died.
             Step::Close => self.close(open).await,
         }
     }
 
-    /// Hands a rebuild over, if the user's files have a snapshot to go back to. Every slow step comes
-    /// before it is counted.
-    async fn hand_over(
-        &self,
-        open: &OpenRebuild,
-        state: State,
-        looked_at: Timestamp,
-        gate: &Gate,
-    ) -> Result<Done, Cause> {
+    /// Hands a rebuild over, if it does no harm that AWS does not prevent. Every slow step comes before it
+    /// is counted.
+    async fn hand_over(&self, action: &Action, gate: &Gate) -> Result<Done, Cause> {
+        let Action { open, step, description, .. } = action;
+        let Step::HandOver { state, looked_at, user_connected } = *step else {
+            return Ok(Done::Nothing);
+        };
         let id = open.workspace_id.as_str();
-        let snapshot_at = match self.fleet.newest_snapshot(open, self.now()).await {
-            Ok(snapshot_at) => snapshot_at,
+        let snapshot_at = match self.check(action, gate).await {
+            Ok(Ok(snapshot_at)) => snapshot_at,
+            Ok(Err(code)) => {
+                let end = End::failed(Failure::Known(code), state);
+                return self.end(open, &end, description.as_ref()).await;
+            }
             Err(error) => {
-                error!(workspace_id = id, error = %chain(&*error), "could not read snapshots from the fleet");
+                error!(workspace_id = id, error = %chain(&*error), "a check before the hand-over failed");
                 return Ok(Done::Unanswered);
             }
-        };
-        let default_hours = self.limits.maximum_snapshot_age_hours;
-        let usable = usable_snapshot(&open.rebuild, snapshot_at, self.now(), default_hours);
-        let snapshot_at = match usable {
-            Ok(snapshot_at) => snapshot_at,
-            Err(code) => return self.end(open, &End::failed(Failure::Known(code), state)).await,
         };
         self.fleet.wait_for_place().await;
 
@@ -133,7 +128,8 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
                 return Ok(Done::Unanswered);
             }
         }
-        let done = self.call(open, (state, snapshot_at), (wall, monotonic), gate).await;
+        let condition = Condition { state, snapshot_at, user_connected };
+        let done = self.call(open, condition, (wall, monotonic), gate).await;
         // After an error it is not known whether the fleet took it.
         let is_handed_over = matches!(done, Ok(Done::HandedOver) | Err(_));
         if !is_handed_over {
@@ -142,18 +138,50 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         done
     }
 
+    /// What speaks against a hand-over although the state allows it. Returns the newest snapshot of the user
+    /// volume, or why the rebuild fails.
+    async fn check(
+        &self,
+        Action { open, description, .. }: &Action,
+        gate: &Gate,
+    ) -> Result<Result<Timestamp, FailureCode>, Cause> {
+        let key = description.as_ref().and_then(Description::key_in_use);
+        if let Some(key) = key
+            && self.key(key, gate).await? == KeyUse::Unusable
+        {
+            return Ok(Err(FailureCode::EncryptionKeyUnusable));
+        }
+        let snapshot_at = self.fleet.newest_snapshot(open, self.now()).await?;
+        let default_hours = self.limits.maximum_snapshot_age_hours;
+        Ok(usable_snapshot(&open.rebuild, snapshot_at, self.now(), default_hours))
+    }
+
+    /// Whether a KMS key can be used. Asked once in a pass.
+    async fn key(&self, key: &str, gate: &Gate) -> Result<KeyUse, Cause> {
+        let mut keys = gate.keys().await;
+        if let Some(known) = keys.get(key) {
+            return Ok(*known);
+        }
+        let answer = self.fleet.key(key).await?;
+        if answer == KeyUse::NotAllowedToAsk {
+            warn!(key, "an encryption key was not checked: kms:DescribeKey is denied");
+        }
+        keys.insert(key.to_owned(), answer);
+        Ok(answer)
+    }
+
     /// Claims a rebuild in its item, then calls the fleet, at once or not at all. The claim is taken
     /// back only if the fleet certainly did not take the call; otherwise nobody ever calls again.
     async fn call(
         &self,
         open: &OpenRebuild,
-        (state, snapshot_at): (State, Timestamp),
+        condition: Condition,
         (wall, monotonic): (OffsetDateTime, Instant),
         gate: &Gate,
     ) -> Result<Done, Cause> {
         let id = open.workspace_id.as_str();
         let claim_id = Uuid::new_v4();
-        let claimed = match self.store.claim(open, claim_id, snapshot_at, wall.into()).await {
+        let claimed = match self.store.claim(open, claim_id, condition, wall.into()).await {
             Ok(Some(claimed)) => claimed,
             Ok(None) => return Ok(Done::Nothing),
             Err(error) => {
@@ -182,7 +210,8 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
                 Ok(Done::Nothing)
             }
             Err(HandOverError::Refused { code }) => {
-                self.end(&claimed, &End::failed(Failure::Refused(code), state)).await
+                let end = End::failed(Failure::Refused(code), condition.state);
+                self.end(&claimed, &end, None).await
             }
             Err(error @ HandOverError::NoAnswer(_)) => {
                 gate.breaker.unanswered();
@@ -191,8 +220,14 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         }
     }
 
-    async fn end(&self, open: &OpenRebuild, end: &End) -> Result<Done, Cause> {
-        match self.store.end(open, end, self.now()).await? {
+    /// Ends a rebuild; the WorkSpace gets the description that the deciding look has shown.
+    async fn end(
+        &self,
+        open: &OpenRebuild,
+        end: &End,
+        description: Option<&Description>,
+    ) -> Result<Done, Cause> {
+        match self.store.end(open, end, description, self.now()).await? {
             Some(ended) => self.close(&ended).await,
             None => Ok(Done::Nothing),
         }

@@ -1,5 +1,6 @@
 //! Lets hand-overs begin: each is counted in the table first, while nothing pauses them.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::lock::{Mutex, MutexGuard};
@@ -10,7 +11,7 @@ use super::Reconciler;
 use super::breaker::Breaker;
 use crate::control::{Control, Pause, Stop};
 use crate::error::{Unconfirmed, chain};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, KeyUse};
 use crate::timestamp::Timestamp;
 
 /// How often a change is tried that meets the changes of other passes.
@@ -22,6 +23,8 @@ pub(super) struct Gate {
     /// As it was last read or written. The lock makes the hand-overs of a pass count one after another.
     control: Mutex<Control>,
     is_closed: AtomicBool,
+    /// What KMS has said of each key. The lock makes a pass ask once for each.
+    keys: Mutex<HashMap<String, KeyUse>>,
     pub(super) breaker: Breaker,
 }
 
@@ -30,7 +33,12 @@ impl Gate {
     fn new(control: Option<Control>, now: Timestamp) -> Self {
         let is_closed = control.as_ref().is_none_or(|control| control.is_stopped(now));
         let control = Mutex::new(control.unwrap_or_default());
-        Self { control, is_closed: is_closed.into(), breaker: Breaker::default() }
+        Self {
+            control,
+            is_closed: is_closed.into(),
+            keys: Mutex::default(),
+            breaker: Breaker::default(),
+        }
     }
 
     /// Whether this pass begins no further hand-over.
@@ -40,6 +48,16 @@ impl Gate {
 
     fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) async fn keys(&self) -> MutexGuard<'_, HashMap<String, KeyUse>> {
+        self.keys.lock().await
+    }
+
+    /// How many keys this pass was not allowed to ask about.
+    pub(super) async fn unchecked_keys(&self) -> usize {
+        let keys = self.keys().await;
+        keys.values().filter(|key| **key == KeyUse::NotAllowedToAsk).count()
     }
 
     pub(super) async fn control(&self) -> MutexGuard<'_, Control> {

@@ -3,11 +3,11 @@
 
 use time::Duration;
 
-use super::Timing;
+use super::timing::{Timing, is_turn_of};
 use crate::config::Limits;
 use crate::rebuild::{
     Class, Conclusion, End, Failure, FailureCode, FleetMode, Observation, Rebuild, Stage,
-    TIME_LIMIT, UnknownCode,
+    TIME_LIMIT, UnknownCode, WaitingFor,
 };
 use crate::state::State;
 use crate::timestamp::Timestamp;
@@ -25,12 +25,16 @@ pub enum Step {
     Look,
     /// Note what the looks have shown since when (`None`: nothing that may decide).
     Observe(Option<Observation>),
+    /// Ask whether the user is connected, and ask again.
+    AskConnection,
     /// Hand it over to the fleet.
     HandOver {
         /// The state of the WorkSpace.
         state: State,
         /// When the fleet was asked for it.
         looked_at: Timestamp,
+        /// Whether the user is connected, if the fleet knows.
+        user_connected: Option<bool>,
     },
     /// Note that the look has shown the WorkSpace in REBUILDING.
     ObserveRebuilding,
@@ -50,12 +54,27 @@ pub enum Step {
 pub struct Look {
     /// The state; `None` means that the WorkSpace is not there.
     pub state: Option<State>,
+    /// Whether a volume is being changed.
+    pub is_modifying: bool,
+    /// Whether the user is connected.
+    pub connection: Connection,
     /// When the fleet was asked.
     pub at: Timestamp,
 }
 
+/// What the fleet said about the user's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// It was not asked.
+    NotAsked,
+    /// It did not answer.
+    NotAnswered,
+    /// Whether the user is connected; `None` if it does not know.
+    Answered(Option<bool>),
+}
+
 /// What to do at `now` about an open rebuild in a fleet of this mode. The first call
-/// is without a look, since a rebuild may need none.
+/// is without a look, since a rebuild may need none, and the second without a word on the connection.
 #[must_use]
 pub fn next_step(
     open: &OpenRebuild,
@@ -82,8 +101,12 @@ pub fn next_step(
         {
             unknown(UnknownCode::FleetChanged)
         }
+        (Stage::Requested, None) if !is_due(open, now, timing) => Step::Wait,
         (_, None) => Step::Look,
-        (Stage::Requested, Some(look)) => next_of_requested(rebuild, look, timing),
+        (Stage::Requested, Some(look)) => {
+            let waits = rebuild.wait_for_disconnect.unwrap_or(limits.wait_for_disconnect);
+            next_of_requested(rebuild, look, waits, timing)
+        }
         (Stage::Claimed { since }, Some(look)) => {
             let code = UnknownCode::HandoverUnknown;
             in_time(rebuild, next_of_unobserved(rebuild, look, since, code, timing), look, since)
@@ -113,6 +136,7 @@ fn in_time(rebuild: &Rebuild, step: Step, look: Look, since: Timestamp) -> Step 
         Step::Wait
         | Step::Look
         | Step::Observe(_)
+        | Step::AskConnection
         | Step::HandOver { .. }
         | Step::ObserveRebuilding
         | Step::Close => unknown(UnknownCode::TimedOut),
@@ -140,22 +164,51 @@ pub(super) fn usable_snapshot(
     }
 }
 
-fn next_of_requested(rebuild: &Rebuild, look: Look, timing: &Timing) -> Step {
-    let class = Class::of(look.state);
+/// Whether it is time for a look. A user who is connected seldom disconnects within minutes, and many
+/// such rebuilds must not use up the calls.
+fn is_due(open: &OpenRebuild, now: Timestamp, timing: &Timing) -> bool {
+    let waits_for_user = open.rebuild.waits_for() == Some(WaitingFor::Disconnect);
+    !waits_for_user || is_turn_of(&open.workspace_id, now, timing.connected_look_minutes)
+}
+
+/// What to do about a rebuild that no pass has claimed. If it `waits`, it is not handed over while the
+/// user is connected.
+fn next_of_requested(rebuild: &Rebuild, look: Look, waits: bool, timing: &Timing) -> Step {
     let state = known_state(rebuild, look);
+    let class = match (Class::of(look.state), look.connection) {
+        (Class::Well | Class::Ill | Class::Rebooting, _) if look.is_modifying => Class::Modifying,
+        (Class::Well | Class::Ill | Class::Rebooting, Connection::NotAsked) => {
+            return Step::AskConnection;
+        }
+        (Class::Well | Class::Ill | Class::Rebooting, Connection::NotAnswered) if waits => {
+            return Step::Wait;
+        }
+        (Class::Well | Class::Ill | Class::Rebooting, Connection::Answered(Some(true)))
+            if waits =>
+        {
+            Class::Connected
+        }
+        (class, _) => class,
+    };
+    let user_connected = match look.connection {
+        Connection::Answered(connected) => connected,
+        Connection::NotAsked | Connection::NotAnswered => None,
+    };
     let (time, step) = match class {
         // The hand-over may have to wait, so what was noted goes first.
         Class::Well | Class::Ill | Class::Rebooting if rebuild.observation().is_some() => {
             return Step::Observe(None);
         }
         Class::Well | Class::Ill | Class::Rebooting => {
-            return Step::HandOver { state, looked_at: look.at };
+            return Step::HandOver { state, looked_at: look.at, user_connected };
         }
-        Class::Passing => (PASSING_STATE_LIMIT, failed(FailureCode::InvalidState, state)),
-        // Somebody else rebuilds it, or suspended it.
-        Class::Rebuilding | Class::Stuck => {
-            (timing.settles_after, failed(FailureCode::InvalidState, state))
+        // At most until the rebuild expires.
+        Class::Connected => (Duration::MAX, Step::Wait),
+        Class::Passing | Class::Impaired | Class::Modifying => {
+            (PASSING_STATE_LIMIT, failed(FailureCode::InvalidState, state))
         }
+        // Somebody else rebuilds it.
+        Class::Rebuilding => (timing.settles_after, failed(FailureCode::InvalidState, state)),
         Class::Gone => (timing.settles_after, Step::Gone { is_late: false }),
     };
     settled(rebuild, class, look, time, step)
@@ -174,12 +227,16 @@ fn next_of_unobserved(
     let age = look.at.since(since);
     let step = match class {
         Class::Rebuilding if age >= timing.observed_after => return Step::ObserveRebuilding,
-        Class::Well | Class::Ill if age < timing.observed_within => return wait(rebuild),
-        Class::Well | Class::Ill => Step::End(End::unknown(code, state)),
-        Class::Gone => Step::Gone { is_late: false },
-        Class::Rebuilding | Class::Rebooting | Class::Passing | Class::Stuck => {
+        Class::Well | Class::Ill | Class::Impaired if age < timing.observed_within => {
             return wait(rebuild);
         }
+        Class::Well | Class::Ill | Class::Impaired => Step::End(End::unknown(code, state)),
+        Class::Gone => Step::Gone { is_late: false },
+        Class::Rebuilding
+        | Class::Rebooting
+        | Class::Passing
+        | Class::Modifying
+        | Class::Connected => return wait(rebuild),
     };
     settled(rebuild, class, look, timing.settles_after, step)
 }
@@ -189,11 +246,13 @@ fn next_of_observed(rebuild: &Rebuild, look: Look, timing: &Timing) -> Step {
     let state = known_state(rebuild, look);
     let step = match class {
         Class::Well => Step::End(End { conclusion: Conclusion::Succeeded, state }),
-        Class::Ill => failed(FailureCode::RebuildFailed, state),
+        Class::Ill | Class::Impaired => failed(FailureCode::RebuildFailed, state),
         Class::Gone => Step::Gone { is_late: false },
-        Class::Rebuilding | Class::Rebooting | Class::Passing | Class::Stuck => {
-            return wait(rebuild);
-        }
+        Class::Rebuilding
+        | Class::Rebooting
+        | Class::Passing
+        | Class::Modifying
+        | Class::Connected => return wait(rebuild),
     };
     settled(rebuild, class, look, timing.settles_after, step)
 }

@@ -2,6 +2,9 @@
 
 use time::Duration;
 
+use crate::ids::WorkspaceId;
+use crate::timestamp::Timestamp;
+
 /// How long the reconciler waits before it acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -12,8 +15,17 @@ pub struct Timing {
     pub observed_within: Duration,
     /// A state decides a rebuild once every look for this long has shown it.
     pub settles_after: Duration,
+    /// A rebuild that waits until its user disconnects is looked at once in so many minutes.
+    pub connected_look_minutes: u64,
     /// How long a pass of `follow` works.
     pub pass: Duration,
+}
+
+/// Whether it is the turn of a WorkSpace, of which each minute takes one in `period`.
+pub(super) fn is_turn_of(id: &WorkspaceId, now: Timestamp, period: u64) -> bool {
+    let bytes = id.as_str().bytes();
+    let share = bytes.fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    now.minutes().wrapping_add(share).is_multiple_of(period)
 }
 
 impl Timing {
@@ -27,6 +39,7 @@ impl Timing {
             observed_within: Duration::minutes(30),
             // Passes begin a minute apart, but not to the second.
             settles_after: Duration::seconds(170),
+            connected_look_minutes: 10,
             pass: Duration::seconds(54),
         }
     }
@@ -34,6 +47,11 @@ impl Timing {
     /// For the simulated fleet, whose answers are always up to date.
     #[must_use]
     pub fn of_simulated() -> Self {
-        Self { observed_after: Duration::ZERO, settles_after: Duration::ZERO, ..Self::of_amazon() }
+        Self {
+            observed_after: Duration::ZERO,
+            settles_after: Duration::ZERO,
+            connected_look_minutes: 1,
+            ..Self::of_amazon()
+        }
     }
 }

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 
 use super::Store;
+use super::changes::Changes;
 use super::fault::{Written, write};
 use super::guard::SAME_ATTEMPT;
 use super::item::{expires_at, from_rebuild, from_record, string, to_item, to_workspace};
@@ -16,14 +17,15 @@ use super::queue::Queue;
 use crate::error::Unconfirmed;
 use crate::rebuild::{End, Keys, Rebuild};
 use crate::timestamp::Timestamp;
-use crate::workspace::OpenRebuild;
+use crate::workspace::{Description, OpenRebuild};
 
 /// The rebuild has no record yet.
 const NO_RECORD: &str = "attribute_not_exists(WorkspaceId)";
 
 impl Store {
-    /// Decides how a rebuild ended, provided that what the decision rests on still holds. Returns
-    /// the ended rebuild; `None` if it has moved on.
+    /// Decides how a rebuild ended, provided that what the decision rests on still holds. The WorkSpace
+    /// gets the description that the deciding look has shown, if there was one. Returns the ended rebuild;
+    /// `None` if it has moved on.
     ///
     /// # Errors
     /// It is not known whether the write was made.
@@ -31,24 +33,39 @@ impl Store {
         &self,
         open: &OpenRebuild,
         end: &End,
+        description: Option<&Description>,
         now: Timestamp,
     ) -> Result<Option<OpenRebuild>, Unconfirmed> {
         let error = end.conclusion.error();
+        let description = description.filter(|_| open.rebuild.claim.is_some());
+        let changes =
+            description.map(|after| Changes::of_description(Some(&open.description), after));
+        let changes = changes.transpose().map_err(Unconfirmed::new)?.unwrap_or_default();
+        let ip_address = description.and_then(|description| description.ip_address.as_ref());
         let mut change = "SET #Rebuild.#Status = :ended, #Rebuild.EndedAt = :now, \
             #State = :state, OpenRebuild = :queue"
             .to_owned();
         if error.is_some() {
             change += ", #Rebuild.ErrorCode = :code, #Rebuild.ErrorMessage = :message";
         }
+        if ip_address.is_some() {
+            change += ", #Rebuild.IpAddress = :ip_address";
+        }
+        let list = |more: String| if more.is_empty() { more } else { format!(", {more}") };
+        change += &list(changes.sets());
         change += " REMOVE #Rebuild.Observation";
-        let mut request = self
-            .guarded_update(open, &change, &[SAME_ATTEMPT])
+        change += &list(changes.removals());
+        let mut request = changes
+            .add_to(self.guarded_update(open, &change, &[SAME_ATTEMPT]))
             .expression_attribute_names("#State", "State")
             .expression_attribute_values(":state", string(end.state))
             .expression_attribute_values(":ended", string(end.conclusion.status()))
             .expression_attribute_values(":queue", string(Queue::Ended))
             .expression_attribute_values(":now", string(now))
             .return_values(ReturnValue::AllNew);
+        if let Some(ip_address) = ip_address {
+            request = request.expression_attribute_values(":ip_address", string(ip_address));
+        }
         if let Some(error) = error {
             request = request
                 .expression_attribute_values(":code", string(&error.code))

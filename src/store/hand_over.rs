@@ -1,6 +1,6 @@
 //! Handing a rebuild over: the claim before the call, and what the answer means for it.
 
-use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use uuid::Uuid;
 
 use super::Store;
@@ -11,14 +11,13 @@ use super::queue::Queue;
 use crate::error::Unconfirmed;
 use crate::rebuild::Status;
 use crate::timestamp::Timestamp;
-use crate::workspace::{OpenRebuild, Workspace};
+use crate::workspace::{Condition, OpenRebuild, Workspace};
 
 /// The WorkSpace is not protected.
 const NOT_PROTECTED: &str = "attribute_not_exists(Protection)";
 
 impl Store {
-    /// Claims the hand-over of a rebuild, and notes the newest snapshot of the user volume. Returns
-    /// the rebuild with its claim; `None` if it has moved on, or its WorkSpace is protected.
+    /// Claims the hand-over of a rebuild, and notes how the WorkSpace was found. Returns the rebuild with its claim; `None` if it has moved on, or its WorkSpace is protected.
     ///
     /// # Errors
     /// It is not known whether the write was made: take the claim back.
@@ -26,17 +25,24 @@ impl Store {
         &self,
         open: &OpenRebuild,
         claim_id: Uuid,
-        snapshot_at: Timestamp,
+        condition: Condition,
         now: Timestamp,
     ) -> Result<Option<OpenRebuild>, Unconfirmed> {
-        let change = format!(
+        let mut change = format!(
             "SET #Rebuild.ClaimId = :claim, #Rebuild.ClaimedAt = :now, \
-            #Rebuild.SnapshotAt = :snapshot_at, OpenRebuild = :queue, {NEXT_ATTEMPT} \
-            REMOVE #Rebuild.Observation"
+            #Rebuild.SnapshotAt = :snapshot_at, OpenRebuild = :queue, {NEXT_ATTEMPT}"
         );
-        let request = self
-            .guarded_update(open, &change, &[SAME_ATTEMPT, NOT_PROTECTED])
-            .expression_attribute_values(":snapshot_at", string(snapshot_at))
+        if condition.user_connected.is_some() {
+            change += ", #Rebuild.UserConnected = :user_connected";
+        }
+        change += " REMOVE #Rebuild.Observation";
+        let mut request = self.guarded_update(open, &change, &[SAME_ATTEMPT, NOT_PROTECTED]);
+        if let Some(user_connected) = condition.user_connected {
+            let user_connected = AttributeValue::Bool(user_connected);
+            request = request.expression_attribute_values(":user_connected", user_connected);
+        }
+        let request = request
+            .expression_attribute_values(":snapshot_at", string(condition.snapshot_at))
             .expression_attribute_values(":claim", string(claim_id))
             .expression_attribute_values(":queue", string(Queue::HandedOver))
             .expression_attribute_values(":now", string(now))
@@ -59,7 +65,7 @@ impl Store {
     pub async fn take_back(&self, open: &OpenRebuild, claim_id: Uuid) -> Result<bool, Unconfirmed> {
         let change = format!(
             "SET OpenRebuild = :queue, {NEXT_ATTEMPT} REMOVE #Rebuild.ClaimId, \
-            #Rebuild.ClaimedAt, #Rebuild.SnapshotAt, #Rebuild.Observation"
+            #Rebuild.ClaimedAt, #Rebuild.SnapshotAt, #Rebuild.UserConnected, #Rebuild.Observation"
         );
         let request = self
             .guarded_update(open, &change, &[OWN_OR_NO_CLAIM])

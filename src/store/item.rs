@@ -13,7 +13,7 @@ use crate::ids::WorkspaceId;
 use crate::rebuild::{Keys, Rebuild, RebuildId};
 use crate::state::State;
 use crate::timestamp::{Day, Timestamp};
-use crate::workspace::{Description, Latest, Protection, Workspace, if_readable};
+use crate::workspace::{Description, Latest, Protection, Simulation, Workspace, if_readable};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -54,6 +54,9 @@ struct WorkspaceItem {
     /// Only samples for the simulated fleet have it.
     #[serde(default, deserialize_with = "if_readable")]
     last_simulated_snapshot_at: Option<Timestamp>,
+    /// Only samples for the simulated fleet have it.
+    #[serde(default, deserialize_with = "if_readable")]
+    simulated_connection_seconds: Option<u32>,
     /// When a listing of the fleet first left the WorkSpace out.
     #[serde(default, deserialize_with = "if_readable")]
     missing_since: Option<Timestamp>,
@@ -100,7 +103,10 @@ pub(super) fn to_workspace(item: Item) -> Result<Workspace, Fault> {
         protection: item.protection,
         has_left_fleet: item.expires_at.is_some(),
         missing_since: item.missing_since,
-        last_simulated_snapshot_at: item.last_simulated_snapshot_at,
+        simulation: Simulation {
+            last_snapshot_at: item.last_simulated_snapshot_at,
+            connection_seconds: item.simulated_connection_seconds,
+        },
         description: item.description,
     })
 }

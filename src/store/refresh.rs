@@ -1,13 +1,11 @@
 //! Keeping the item of a WorkSpace in step with the fleet.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::Store;
+use super::changes::Changes;
 use super::fault::write;
-use super::item::{Item, expires_at, string, to_item, workspace_key};
+use super::item::{expires_at, string, workspace_key};
 use crate::error::Unconfirmed;
 use crate::ids::WorkspaceId;
 use crate::state::State;
@@ -53,24 +51,13 @@ impl Store {
         state: State,
         description: &Description,
     ) -> Result<bool, Unconfirmed> {
-        let after = to_item(description).map_err(Unconfirmed::new)?;
-        let mut changes = Changes::default();
+        let before = read.map(|read| &read.description);
+        let mut changes = Changes::of_description(before, description).map_err(Unconfirmed::new)?;
         changes.set("State", string(state));
-        let before = read.map_or(Ok(Item::new()), |read| to_item(&read.description));
-        let before = before.map_err(Unconfirmed::new)?;
-        let before = before.keys().map(String::as_str);
-        for name in before.chain(["ExpiresAt", "MissingSince"]) {
-            if !after.contains_key(name) {
-                changes.remove(name);
-            }
-        }
-        for (name, value) in after {
-            changes.set(&name, value);
-        }
-        let request = self
-            .update(id, &changes.expression())
-            .set_expression_attribute_names(Some(changes.names))
-            .set_expression_attribute_values(Some(changes.values));
+        changes.remove("ExpiresAt");
+        changes.remove("MissingSince");
+        let change = format!("SET {} REMOVE {}", changes.sets(), changes.removals());
+        let request = changes.add_to(self.update(id, &change));
         let request = match read {
             None => request.condition_expression(NO_ITEM),
             Some(read) => as_read(request, read, &[]),
@@ -160,37 +147,4 @@ fn as_read(
     }
     conditions.extend(more);
     request.condition_expression(conditions.join(" AND "))
-}
-
-/// An update expression over attributes whose names are known at run time only.
-#[derive(Default)]
-struct Changes {
-    set: Vec<String>,
-    remove: Vec<String>,
-    names: HashMap<String, String>,
-    values: Item,
-}
-
-impl Changes {
-    fn set(&mut self, name: &str, value: AttributeValue) {
-        let number = self.names.len();
-        self.set.push(format!("#n{number} = :v{number}"));
-        self.names.insert(format!("#n{number}"), name.to_owned());
-        self.values.insert(format!(":v{number}"), value);
-    }
-
-    fn remove(&mut self, name: &str) {
-        let number = self.names.len();
-        self.remove.push(format!("#n{number}"));
-        self.names.insert(format!("#n{number}"), name.to_owned());
-    }
-
-    fn expression(&self) -> String {
-        let set = format!("SET {}", self.set.join(", "));
-        if self.remove.is_empty() {
-            set
-        } else {
-            format!("{set} REMOVE {}", self.remove.join(", "))
-        }
-    }
 }

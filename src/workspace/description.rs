@@ -111,6 +111,27 @@ shapes! {
     }
 }
 
+impl Description {
+    /// Whether a volume is being changed.
+    #[must_use]
+    pub fn is_modifying(&self) -> bool {
+        let mut changes = self.modification_states.iter().flatten();
+        changes.any(|change| {
+            let is_of_volume =
+                matches!(change.resource.as_deref(), Some("ROOT_VOLUME" | "USER_VOLUME"));
+            is_of_volume && change.state.as_deref() != Some("UPDATE_FAILED")
+        })
+    }
+
+    /// The KMS key of the volumes, if one of them is encrypted.
+    #[must_use]
+    pub fn key_in_use(&self) -> Option<&str> {
+        let encrypted = [self.user_volume_encryption_enabled, self.root_volume_encryption_enabled];
+        let key = self.volume_encryption_key.as_deref();
+        key.filter(|_| encrypted.contains(&Some(true)))
+    }
+}
+
 /// `None` for a value of another type. Only for values that are in memory as a whole, as those of an
 /// item are: a stream would be left in the middle of the value.
 #[expect(clippy::unnecessary_wraps, reason = "serde expects a result")]

@@ -126,6 +126,9 @@ class Fleet:
         snapshot = {"SnapshotTime": self.snapshots[WorkspaceId].timestamp()}
         return {"RebuildSnapshots": [snapshot], "RestoreSnapshots": [snapshot]}
 
+    def DescribeWorkspacesConnectionStatus(self, WorkspaceIds):
+        return {"WorkspacesConnectionStatus": []}
+
     def RebuildWorkspaces(self, RebuildWorkspaceRequests):
         self.rebuilt += [request["WorkspaceId"] for request in RebuildWorkspaceRequests]
         return {"FailedRequests": []}

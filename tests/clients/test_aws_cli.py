@@ -53,7 +53,7 @@ def test_a_retry_of_its_own_after_a_lost_answer_is_a_success(local, relay):
 
 def test_paging(shared):
     everything = describe(shared.url)
-    assert len(everything) == 20
+    assert len(everything) == 23
     assert describe(shared.url, "--page-size", "5") == everything
     directory = describe(shared.url, "--directory-id", "d-906700a1b2", "--page-size", "2")
     assert directory == describe(shared.url, "--directory-id", "d-906700a1b2")

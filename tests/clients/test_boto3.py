@@ -77,7 +77,7 @@ def test_paging_lists_every_workspace_once(connect, shared):
     client = connect(shared.url)
     pages = client.get_paginator("describe_workspaces")
     everything = states(client)
-    assert len(everything) == 20
+    assert len(everything) == 23
     for filters in [
         {},
         {"DirectoryId": "d-906700a1b2"},

@@ -20,7 +20,7 @@ def test_each_command_works_as_printed(local, tmp_path):
 
     answers = [(command, paste(command)) for command in local.commands]
     curl = [answer for command, answer in answers if command.startswith("curl -i ")]
-    assert [answer.split()[1] for answer in curl] == ["202", "202", "409", "409", "400"]
+    assert [answer.split()[1] for answer in curl] == ["202", "202", "202", "202", "409", "409", "400"]
     shown = [
         json.loads(answer)
         for command, answer in answers

@@ -195,7 +195,7 @@ async fn a_listing_is_paged_as_over_json() {
     let system = System::start().await;
     let mut token = None;
     for _ in 0..3 {
-        let over_json = json!({ "Limit": 7, "NextToken": token });
+        let over_json = json!({ "Limit": 8, "NextToken": token });
         let over_cbor = bytes(&Cbor::serialized(&over_json).expect("CBOR"));
         let json = system.send(&Ask::aws("DescribeWorkspaces", over_json.to_string())).await.json();
         let cbor = system.send(&Ask::cbor("DescribeWorkspaces", over_cbor)).await;
@@ -203,7 +203,7 @@ async fn a_listing_is_paged_as_over_json() {
         assert_eq!(body_of(&cbor), json);
         token = json["NextToken"].as_str().map(str::to_owned);
     }
-    assert_eq!(token, None, "20 WorkSpaces are three pages");
+    assert_eq!(token, None, "23 WorkSpaces are three pages");
 }
 
 #[tokio::test]

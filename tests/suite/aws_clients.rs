@@ -84,7 +84,14 @@ fn known_states() -> impl Iterator<Item = State> {
 /// Ids of every seeded WorkSpace: one in each known state, and those that show the snapshots and
 /// the protection.
 fn seeded() -> BTreeSet<String> {
-    let more = ["ws-nosnapshot0001", "ws-stalesnapshot0001", "ws-protected0001"];
+    let more = [
+        "ws-nosnapshot0001",
+        "ws-stalesnapshot0001",
+        "ws-protected0001",
+        "ws-connected0001",
+        "ws-disabledkey0001",
+        "ws-extending0001",
+    ];
     known_states().map(in_state).chain(more.map(str::to_owned)).collect()
 }
 

@@ -289,7 +289,7 @@ async fn an_invalid_request_is_refused_without_a_request_to_dynamodb() {
     let empty = "the body is empty";
     let not_json = "the body is not valid JSON";
     let not_object = "the body must be an object, with each field once";
-    let unknown = "the body has an unknown field; known are RebuildWorkspaceRequests, Reason and MaximumSnapshotAgeHours";
+    let unknown = "the body has an unknown field; known are RebuildWorkspaceRequests, Reason, MaximumSnapshotAgeHours and WaitForDisconnect";
     let one = "RebuildWorkspaceRequests must have exactly one entry";
     let array = "RebuildWorkspaceRequests must be an array";
     let entry = "RebuildWorkspaceRequests[0] must be an object, with each field once";
@@ -303,6 +303,7 @@ async fn an_invalid_request_is_refused_without_a_request_to_dynamodb() {
     let shown = "Reason must not have control or bidirectional formatting characters";
     let hours = "MaximumSnapshotAgeHours must be a number from 1 to 8760";
     let integer = "MaximumSnapshotAgeHours must be an integer";
+    let truth = "WaitForDisconnect must be true or false";
 
     for (ask, message) in [
         (Ask::post(""), empty),
@@ -368,6 +369,8 @@ async fn an_invalid_request_is_refused_without_a_request_to_dynamodb() {
         (request(",\"Reason\":\"a\u{202e}b\""), shown),
         (request(",\"Reason\":\"a\u{2069}b\""), shown),
         (request(",\"Reason\":\"a\nb\""), not_json),
+        (request(r#","WaitForDisconnect":"true""#), truth),
+        (request(r#","WaitForDisconnect":1"#), truth),
         (request(r#","MaximumSnapshotAgeHours":0"#), hours),
         (request(r#","MaximumSnapshotAgeHours":-1"#), hours),
         (request(r#","MaximumSnapshotAgeHours":8761"#), hours),
@@ -527,6 +530,7 @@ async fn a_workspace_is_shown_with_its_rebuild() {
         "created_at": accepted.data()["created_at"],
         "previous_state": "AVAILABLE",
         "cancellable": true,
+        "waiting_for": "PLACE",
         "simulated": true,
         "requested_by": "arn:aws:iam::000000000000:user/local",
     });
@@ -580,7 +584,7 @@ async fn everything_that_is_known_of_a_workspace_is_shown() {
             "global_accelerator": { "mode": "ENABLED_AUTO", "preferred_protocol": "TCP" },
             "nested_virtualization_enabled": false,
         },
-        "modification_states": [{ "resource": "USER_VOLUME", "state": "UPDATE_INITIATED" }],
+        "modification_states": [{ "resource": "USER_VOLUME", "state": "UPDATE_FAILED" }],
         "related_workspaces": [{
             "workspace_id": "ws-standby0001",
             "region": "us-west-2",
@@ -611,12 +615,14 @@ async fn a_rebuild_can_be_polled_until_it_ends() {
         "created_at": accepted.data()["created_at"],
         "previous_state": "ERROR",
         "cancellable": true,
+        "waiting_for": "PLACE",
         "simulated": true,
         "requested_by": "arn:aws:iam::000000000000:user/local",
         "reason": "ticket 4711",
     });
     assert_eq!((open.status, open.header("retry-after"), open.data()), (200, Some("60"), data));
-    assert_eq!(system.wire.operations(), ["GetItem"]);
+    // The second one says whether it waits for the end of a pause.
+    assert_eq!(system.wire.operations(), ["GetItem", "GetItem"]);
 
     let mut failed = ended_rebuild(1, "4711");
     failed["Status"] = json!("FAILED");
@@ -683,7 +689,8 @@ async fn the_history_is_paged_newest_first() {
     // The open rebuild (number 0 here) comes first, although it has no record yet.
     let (numbers, token) = page(&system.send(&Ask::get(&path)).await);
     assert_eq!(numbers, [&[0][..], &(7..=30).rev().collect::<Vec<_>>()].concat(), "25 by default");
-    assert_eq!(system.wire.operations(), ["GetItem", "Query"]);
+    // It waits, perhaps for the end of a pause.
+    assert_eq!(system.wire.operations(), ["GetItem", "Query", "GetItem"]);
     let rest = system.send(&Ask::get(&format!("{path}?next_token={}", token.expect("more")))).await;
     assert_eq!(page(&rest), ((1..=6).rev().collect(), None));
 

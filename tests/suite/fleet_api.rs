@@ -63,6 +63,7 @@ impl Api {
         match target.rsplit('.').next() {
             Some("DescribeWorkspaces") => self.describe(input),
             Some("DescribeWorkspaceSnapshots") => self.describe_snapshots(input),
+            Some("DescribeWorkspacesConnectionStatus") => self.describe_connections(input),
             Some("RebuildWorkspaces") => self.rebuild(input),
             _ => {
                 self.unknown.lock().expect("unpoisoned").push(target.to_owned());
@@ -99,6 +100,22 @@ impl Api {
         });
         let snapshots: Vec<_> = newest.into_iter().flatten().collect();
         respond(200, json!({ "RebuildSnapshots": snapshots, "RestoreSnapshots": [] }))
+    }
+
+    /// It does not know of every user, and does not always say what it knows.
+    fn describe_connections(&self, input: &Value) -> Response<Body> {
+        if self.chance(|chance| chance.one_in(8)) {
+            return respond(400, json!({ "__type": "AccessDeniedException", "message": "no" }));
+        }
+        let ids = input["WorkspaceIds"].as_array().into_iter().flatten();
+        let shown = ids.filter_map(|id| {
+            let states = ["CONNECTED", "DISCONNECTED", "UNKNOWN"];
+            let (is_left_out, state) =
+                self.chance(|chance| (chance.one_in(4), *chance.pick(&states)));
+            let shown = json!({ "WorkspaceId": id, "ConnectionState": state });
+            (!is_left_out).then_some(shown)
+        });
+        respond(200, json!({ "WorkspacesConnectionStatus": shown.collect::<Vec<_>>() }))
     }
 
     fn rebuild(&self, input: &Value) -> Response<Body> {

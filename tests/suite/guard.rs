@@ -102,6 +102,7 @@ async fn a_key_is_not_used_for_other_parameters() {
             json!({ "Reason": "a" }),
             json!({ "Reason": "b", "MaximumSnapshotAgeHours": 24 }),
             json!({ "Reason": "a", "MaximumSnapshotAgeHours": 25 }),
+            json!({ "Reason": "a", "MaximumSnapshotAgeHours": 24, "WaitForDisconnect": false }),
         ] {
             system.wire.operations();
             assert_eq!(system.send(&ask(other.clone())).await, reused, "{round}: {other}");
@@ -337,7 +338,7 @@ async fn protection_requests_are_checked() {
             assert_eq!(system.send(&Ask::new(method, &path)).await, not_found("ws-nosuchone0001"));
         }
     }
-    assert_eq!(system.scan("workspaces").await.len(), 20, "no item was made");
+    assert_eq!(system.scan("workspaces").await.len(), 23, "no item was made");
 }
 
 #[tokio::test]
@@ -365,7 +366,7 @@ async fn a_rebuild_can_be_requested_by_path() {
     for (body, message) in [
         (
             json!({ "RebuildWorkspaceRequests": [] }),
-            "the body has an unknown field; known are Reason and MaximumSnapshotAgeHours",
+            "the body has an unknown field; known are Reason, MaximumSnapshotAgeHours and WaitForDisconnect",
         ),
         (
             json!({ "MaximumSnapshotAgeHours": 0 }),
@@ -444,7 +445,7 @@ async fn walk(system: &System, path: &str, member: &str) -> (Vec<String>, Vec<St
 async fn workspaces_are_listed_by_filter() {
     let system = System::start().await;
     let (all, _) = walk(&system, "/workspaces", "workspaces").await;
-    assert_eq!(all.len(), 20);
+    assert_eq!(all.len(), 23);
     let one = system.send(&Ask::get(&format!("/workspaces/{ID}"))).await.data();
     let listed = system
         .send(&Ask::get("/workspaces?user_name=bo.lindqvist&directory_id=d-906700a1b2"))
@@ -455,7 +456,7 @@ async fn workspaces_are_listed_by_filter() {
         ("/directories/d-906700a1b2/workspaces", 9),
         ("/directories/d-906700a1b2/workspaces?user_name=bo.lindqvist", 1),
         ("/directories/d-906700a1b2/workspaces?user_name=nobody", 0),
-        ("/workspaces?bundle_id=wsb-0a1b2c3d4", 9),
+        ("/workspaces?bundle_id=wsb-0a1b2c3d4", 12),
         ("/workspaces?bundle_id=wsb-zzzzzzzzz", 0),
     ] {
         let (whole, _) = walk(&system, path, "workspaces").await;

@@ -494,7 +494,7 @@ async fn a_killed_first_start_leaves_a_usable_file() {
 
         let local = Local::start(&options).await;
         let answer = send(&local.api, &Ask::aws("DescribeWorkspaces", "{}")).await;
-        assert_eq!(answer.json()["Workspaces"].as_array().map(Vec::len), Some(20), "{point}");
+        assert_eq!(answer.json()["Workspaces"].as_array().map(Vec::len), Some(23), "{point}");
         assert_eq!(send(&local.api, &Ask::rebuild("ws-available0001")).await.status, 202);
         local.kill().await;
     }

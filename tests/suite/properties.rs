@@ -42,7 +42,7 @@ where
     runtime.block_on(async {
         let items = system.client.scan().table_name("workspaces").send().await.expect("an answer");
         assert!(items.items().iter().all(|item| !item.contains_key("Rebuild")));
-        assert_eq!(items.count, 20);
+        assert_eq!(items.count, 23);
     });
     if let Err(error) = outcome {
         panic!("{error}");

@@ -2,6 +2,7 @@
 
 mod burst;
 pub mod chance;
+mod checks;
 mod delay;
 mod faults;
 mod fleet;

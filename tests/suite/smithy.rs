@@ -133,7 +133,7 @@ async fn answers_in_cbor() {
     let accepted = system.send(&rebuild("ws-available0001")).await;
     assert_eq!(body_of(&accepted), json!({ "FailedRequests": [] }), "RpcV2CborListsEmpty");
     let all = body_of(&system.send(&Ask::cbor("DescribeWorkspaces", *b"\xbf\xff")).await);
-    assert!(all["Workspaces"].as_array().is_some_and(|all| all.len() == 20), "RpcV2CborLists");
+    assert!(all["Workspaces"].as_array().is_some_and(|all| all.len() == 23), "RpcV2CborLists");
     let no_null = "RpcV2CborServerDoesntSerializeNullStructureValues";
     assert!(!all.to_string().contains("null"), "{no_null}");
 }

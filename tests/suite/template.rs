@@ -76,10 +76,12 @@ async fn the_roles_of_the_reconciler_allow_exactly_the_requests_of_their_passes(
 
     // The AWS JSON face of another system stands in for the real fleet.
     let other = System::start().await;
-    accept(&system, "ws-stopped0001", FleetMode::AmazonWorkSpaces).await;
+    // It is encrypted, so its key is asked about.
+    accept(&system, "ws-connected0001", FleetMode::AmazonWorkSpaces).await;
     let fleet = ReconcilerConfig {
         rebuild_time: Duration::ZERO,
-        endpoint: Some(other.api),
+        endpoint: Some(other.api.clone()),
+        kms_endpoint: Some(other.api),
         calls_per_second: NonZeroU16::MAX,
         limits: Limits::default(),
     };
@@ -124,6 +126,7 @@ async fn accept(system: &System, id: &str, mode: FleetMode) {
         idempotency_key: None,
         reason: None,
         maximum_snapshot_age_hours: None,
+        wait_for_disconnect: None,
         caller: nobody(),
     };
     let service = Service::new(system.store.clone(), mode, None);
@@ -254,6 +257,7 @@ impl HttpConnector for Recording {
                 };
                 vec![(format!("workspaces:{operation}"), resource.to_owned())]
             }
+            "TrentService" => vec![(format!("kms:{operation}"), "*".to_owned())],
             _ => resources(&body)
                 .into_iter()
                 .map(|resource| (format!("dynamodb:{operation}"), resource))

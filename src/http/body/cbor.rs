@@ -102,6 +102,10 @@ impl Encoded for Value {
     fn into_integer(self) -> Option<i64> {
         Self::into_integer(self).ok()?.try_into().ok()
     }
+
+    fn into_bool(self) -> Option<bool> {
+        Self::into_bool(self).ok()
+    }
 }
 
 #[cfg(test)]

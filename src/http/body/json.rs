@@ -45,6 +45,10 @@ impl Encoded for Json {
         decode(&self)
     }
 
+    fn into_bool(self) -> Option<bool> {
+        decode(&self)
+    }
+
     /// JSON has one type of numbers, so `24.0` is an integer, as in JSON Schema.
     fn into_integer(self) -> Option<i64> {
         decode(&self).or_else(|| {

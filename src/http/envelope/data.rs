@@ -26,24 +26,26 @@ pub(super) struct RebuildsData<'a> {
 }
 
 impl<'a> RebuildsData<'a> {
-    pub(super) fn new(id: &'a WorkspaceId, page: &'a Page<Rebuild>) -> Self {
-        Self {
-            rebuilds: page.items.iter().map(|rebuild| RebuildData::new(id, rebuild)).collect(),
-            next_token: page.next_token.as_deref(),
-        }
+    pub(super) fn new(
+        id: &'a WorkspaceId,
+        page: &'a Page<Rebuild>,
+        is_paused: Option<bool>,
+    ) -> Self {
+        let rebuilds = page.items.iter().map(|rebuild| RebuildData::new(id, rebuild, is_paused));
+        Self { rebuilds: rebuilds.collect(), next_token: page.next_token.as_deref() }
     }
 
-    /// Rebuilds of different WorkSpaces.
+    /// Ended rebuilds of different WorkSpaces.
     pub(super) fn of_all(page: &'a Page<(WorkspaceId, Rebuild)>) -> Self {
-        let rebuilds = page.items.iter().map(|(id, rebuild)| RebuildData::new(id, rebuild));
+        let rebuilds = page.items.iter().map(|(id, rebuild)| RebuildData::new(id, rebuild, None));
         Self { rebuilds: rebuilds.collect(), next_token: page.next_token.as_deref() }
     }
 
     /// The latest rebuild of each WorkSpace.
-    pub(super) fn of_workspaces(page: &'a Page<Workspace>) -> Self {
+    pub(super) fn of_workspaces(page: &'a Page<Workspace>, is_paused: Option<bool>) -> Self {
         let latest = |workspace: &'a Workspace| {
             let rebuild = workspace.rebuild()?;
-            Some(RebuildData::new(&workspace.workspace_id, rebuild))
+            Some(RebuildData::new(&workspace.workspace_id, rebuild, is_paused))
         };
         Self {
             rebuilds: page.items.iter().filter_map(latest).collect(),
@@ -60,9 +62,10 @@ pub(super) struct WorkspacesData<'a> {
 }
 
 impl<'a> WorkspacesData<'a> {
-    pub(super) fn new(page: &'a Page<Workspace>) -> Self {
+    pub(super) fn new(page: &'a Page<Workspace>, is_paused: Option<bool>) -> Self {
+        let workspace = |workspace| WorkspaceData::new(workspace, is_paused);
         Self {
-            workspaces: page.items.iter().map(WorkspaceData::new).collect(),
+            workspaces: page.items.iter().map(workspace).collect(),
             next_token: page.next_token.as_deref(),
         }
     }
@@ -81,7 +84,8 @@ pub(super) struct WorkspaceData<'a> {
 }
 
 impl<'a> WorkspaceData<'a> {
-    pub(super) fn new(workspace: &'a Workspace) -> Self {
+    pub(super) fn new(workspace: &'a Workspace, is_paused: Option<bool>) -> Self {
+        let rebuild = workspace.rebuild();
         let Workspace { workspace_id, state, protection, description, .. } = workspace;
         Self {
             workspace_id,
@@ -89,7 +93,7 @@ impl<'a> WorkspaceData<'a> {
             rebuildable: workspace.is_rebuildable(),
             protection: protection.as_ref().map(ProtectionData::new),
             description: SnakeCase(description),
-            rebuild: workspace.rebuild().map(|rebuild| RebuildData::new(workspace_id, rebuild)),
+            rebuild: rebuild.map(|rebuild| RebuildData::new(workspace_id, rebuild, is_paused)),
         }
     }
 }

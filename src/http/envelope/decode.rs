@@ -48,7 +48,7 @@ pub(super) fn rebuild_by_body(call: &Call<'_>) -> Result<(Target, RebuildRequest
     let mut body = Members::<Json>::parse(bytes)?;
     let requests = body.take_array("RebuildWorkspaceRequests")?;
     let fields = RebuildFields::take(&mut body)?;
-    body.end("the body", "known are RebuildWorkspaceRequests, Reason and MaximumSnapshotAgeHours")?;
+    body.end("the body", &format!("known are RebuildWorkspaceRequests, {FIELDS}"))?;
     let [request] = <[Json; 1]>::try_from(requests.unwrap_or_default())
         .map_err(|_| Failure::invalid("RebuildWorkspaceRequests must have exactly one entry"))?;
     let place = "RebuildWorkspaceRequests[0]";
@@ -66,7 +66,7 @@ pub(super) fn rebuild_by_path(call: &Call<'_>) -> Result<RebuildRequest, Failure
     let mut body = optional_body(call)?;
     let idempotency_key = idempotency_key(call)?;
     let fields = RebuildFields::take(&mut body)?;
-    body.end("the body", "known are Reason and MaximumSnapshotAgeHours")?;
+    body.end("the body", &format!("known are {FIELDS}"))?;
     fields.check(call, idempotency_key)
 }
 
@@ -74,13 +74,17 @@ pub(super) fn rebuild_by_path(call: &Call<'_>) -> Result<RebuildRequest, Failure
 struct RebuildFields {
     reason: Option<String>,
     maximum_snapshot_age_hours: Option<i64>,
+    wait_for_disconnect: Option<bool>,
 }
+
+const FIELDS: &str = "Reason, MaximumSnapshotAgeHours and WaitForDisconnect";
 
 impl RebuildFields {
     fn take(body: &mut Members<Json>) -> Result<Self, Failure> {
         Ok(Self {
             reason: body.take_string("Reason")?,
             maximum_snapshot_age_hours: body.take_integer("MaximumSnapshotAgeHours")?,
+            wait_for_disconnect: body.take_bool("WaitForDisconnect")?,
         })
     }
 
@@ -101,6 +105,7 @@ impl RebuildFields {
             idempotency_key,
             reason: reason(self.reason)?,
             maximum_snapshot_age_hours: hours.transpose()?,
+            wait_for_disconnect: self.wait_for_disconnect,
             caller: call.caller(),
         })
     }

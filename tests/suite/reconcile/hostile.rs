@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rebuild_workspaces::error::CancelError;
+use rebuild_workspaces::fleet::KeyUse;
 use rebuild_workspaces::ids::WorkspaceId;
 use rebuild_workspaces::rebuild::{IdempotencyKey, Rebuild, RebuildId, Status};
 use rebuild_workspaces::state::State;
@@ -21,6 +22,10 @@ const WORKSPACES: usize = 100;
 const CAP: usize = 30;
 /// How many hand-overs of a pass may be on their way when the first one stays unanswered.
 const AT_A_TIME: usize = 8;
+
+/// Each is what it is called.
+const KEYS: [Option<&str>; 6] =
+    [None, None, None, Some("enabled"), Some("unusable"), Some("denied")];
 
 /// A WorkSpace, and what its clients know.
 struct Subject {
@@ -48,6 +53,7 @@ fn machine(chance: &mut Chance) -> Machine {
         outcome: *chance.pick(&outcomes),
         on_the_way: chance.one_in(4).then_some(State::Unhealthy),
         snapshot_at: Machine::new().snapshot_at.filter(|_| !chance.one_in(20)),
+        key: (*chance.pick(&KEYS)).map(str::to_owned),
         ..Machine::new()
     }
 }
@@ -65,6 +71,7 @@ async fn request(world: &Arc<World>, subject: &mut Subject, chance: &mut Chance)
     let rebuild = Rebuild {
         idempotency_key: IdempotencyKey::from_client(&key).expect("a key"),
         maximum_snapshot_age_hours: hours[key.bytes().map(usize::from).sum::<usize>() % 6],
+        wait_for_disconnect: key.ends_with(['1', '4', '7']).then_some(true),
         ..new
     };
     let Ok(accepted) = world.request(id, rebuild).await else { return false };
@@ -118,6 +125,14 @@ async fn happen(world: &Arc<World>, subject: &mut Subject, is_open: bool, chance
         world.machine(id, Machine::rebuild_by_others);
     }
     if chance.one_in(60) {
+        let is_connected = chance.one_in(2);
+        world.machine(id, |machine, now| machine.connections.push((now, is_connected)));
+    }
+    if chance.one_in(300) {
+        let time = chance.up_to(Duration::hours(2));
+        world.machine(id, |machine, now| machine.extended_until = Some(now + time));
+    }
+    if chance.one_in(60) {
         let states = [Available, Available, Starting, Maintenance, Rebooting, Unhealthy, Suspended];
         let state = *chance.pick(&states);
         world.machine(id, |machine, now| {
@@ -162,8 +177,14 @@ async fn calm_down(world: &Arc<World>, subjects: &[Subject]) {
     });
     // Otherwise each trial of a pause of the fleet might meet another call that gets no answer.
     for subject in subjects {
-        world.machine(&subject.id, |machine, _| machine.answers.clear());
+        world.machine(&subject.id, |machine, now| {
+            machine.answers.clear();
+            machine.connections.push((now, false));
+            machine.extended_until = None;
+        });
     }
+    // Each rebuild that waits for its user is looked at once in ten minutes.
+    world.minutes(12).await;
     world.until_quiet().await;
 }
 
@@ -176,6 +197,8 @@ async fn a_hostile_fleet_makes_no_record_false() {
     world.traffic(|traffic| {
         traffic.hostility = Some(chance.fork());
         traffic.limits.max_concurrent = CAP;
+        traffic.keys.insert("unusable".to_owned(), KeyUse::Unusable);
+        traffic.keys.insert("denied".to_owned(), KeyUse::NotAllowedToAsk);
     });
     let mut subjects = Vec::new();
     let (mut accepted, mut faults, mut passes, mut ended) = (0, 0, 0, Vec::new());

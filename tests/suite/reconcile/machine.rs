@@ -7,6 +7,7 @@ use rebuild_workspaces::fleet::HandOverError;
 use rebuild_workspaces::rebuild::RebuildId;
 use rebuild_workspaces::state::State;
 use rebuild_workspaces::timestamp::Timestamp;
+use rebuild_workspaces::workspace::{Description, ModificationState};
 use time::{Duration, OffsetDateTime};
 
 /// A WorkSpace of the fleet.
@@ -28,6 +29,14 @@ pub struct Machine {
     pub states: Vec<(OffsetDateTime, State)>,
     /// The newest snapshot of its user volume.
     pub snapshot_at: Option<Timestamp>,
+    /// Since when its user is connected or not; without an entry, the fleet does not know.
+    pub connections: Vec<(OffsetDateTime, bool)>,
+    /// What the fleet has said of that, and when.
+    pub connections_said: Vec<(OffsetDateTime, Option<bool>)>,
+    /// Until when its user volume is being extended.
+    pub extended_until: Option<OffsetDateTime>,
+    /// The key of its encrypted volumes.
+    pub key: Option<String>,
     /// When it leaves the fleet.
     pub gone_at: Option<OffsetDateTime>,
     /// The rebuilds that really happened.
@@ -90,6 +99,10 @@ impl Machine {
             says: VecDeque::new(),
             states: vec![(OffsetDateTime::UNIX_EPOCH, state)],
             snapshot_at: Some((OffsetDateTime::UNIX_EPOCH + Duration::days(19_999)).into()),
+            connections: Vec::new(),
+            connections_said: Vec::new(),
+            extended_until: None,
+            key: None,
             gone_at: None,
             wipes: Vec::new(),
             calls: Vec::new(),
@@ -108,6 +121,28 @@ impl Machine {
         } else {
             Some(*state)
         }
+    }
+
+    /// What the fleet tells of it beside its state. Each rebuild changes its IP address.
+    pub fn description(&self, at: OffsetDateTime) -> Description {
+        let wipes = self.wipes.iter().filter(|wipe| wipe.ended <= at).count();
+        let change = self.extended_until.filter(|until| at < *until).map(|_| ModificationState {
+            resource: Some("USER_VOLUME".to_owned()),
+            state: Some("UPDATE_IN_PROGRESS".to_owned()),
+        });
+        Description {
+            ip_address: Some(format!("10.0.0.{wipes}")),
+            volume_encryption_key: self.key.clone(),
+            user_volume_encryption_enabled: self.key.as_ref().map(|_| true),
+            modification_states: change.map(|change| vec![change]),
+            ..Description::default()
+        }
+    }
+
+    /// Whether the user is connected, if the fleet knows.
+    pub fn is_connected(&self, at: OffsetDateTime) -> Option<bool> {
+        let known = self.connections.iter().filter(|(since, _)| *since <= at);
+        known.max_by_key(|(since, _)| *since).map(|(_, is_connected)| *is_connected)
     }
 
     /// Changes its state.

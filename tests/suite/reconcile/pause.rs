@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rebuild_workspaces::control::Resumption;
 use rebuild_workspaces::ids::WorkspaceId;
 use time::Duration;
 
@@ -15,7 +16,7 @@ use super::world::World;
 /// The first read of what pauses hand-overs, among the calls of a pass.
 const READ: usize = 6;
 /// The count of a hand-over, among the calls of a pass that hands one rebuild over.
-const COUNT: usize = 11;
+const COUNT: usize = 12;
 
 fn budget(world: &World, rebuilds_per_day: u32) {
     world.traffic(|traffic| traffic.limits.rebuilds_per_day = Some(rebuilds_per_day));
@@ -241,4 +242,26 @@ async fn hand_overs_that_were_resumed_are_not_paused_for_what_was_before() {
     let pass = world.pass().await;
     assert_eq!((pass.handed_over, pass.is_paused), (1, false));
     assert_eq!(wipes(&world, &[waits]), 1);
+}
+
+/// A pass uses up the budget while an operator ends all pauses: the answer of the operator says what then
+/// holds, and none of the pauses that it has ended.
+#[tokio::test]
+async fn the_end_of_all_pauses_leaves_none() {
+    let mut chance = Chance::unseen();
+    for round in 0..100 {
+        let world = World::new();
+        budget(&world, 1);
+        requested(&world, 2, &Machine::new()).await;
+        let [(one, first), (other, second)] = [world.process(0), world.process(1)];
+        first.be_slow(chance.fork());
+        second.be_slow(chance.fork());
+        let now = world.now() + Duration::HOUR;
+        let resumption = Resumption { resumed_by: None, resumed_at: now.into() };
+        let resume = other.store.resume(&resumption, now);
+        let (pass, resumed) = tokio::join!(one.follow(), resume);
+        pass.expect("a pass");
+        let (control, _) = resumed.expect("resumed");
+        assert_eq!(control.pauses().next(), None, "round {round}");
+    }
 }

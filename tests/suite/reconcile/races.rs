@@ -120,7 +120,7 @@ fn touches(call: &str) -> (&'static [&'static str], &'static [&'static str]) {
         "cancel" => (&["item", "history"], &[]),
         "read records" => (&["history"], &[]),
         "write record" => (&[], &["history"]),
-        "ask fleet" | "ask snapshots" => (&["fleet"], &[]),
+        "ask fleet" | "ask connections" | "ask snapshots" => (&["fleet"], &[]),
         // The fake fleet reads the id of the rebuild from the item.
         "hand over" => (&["item"], &["fleet"]),
         "fleet changes" => (&[], &["fleet"]),
@@ -279,7 +279,7 @@ async fn begin(world: &Arc<World>, machine: Machine, passes: &[(i64, Option<usiz
 /// The position of the hand-over among the calls of a pass. Before it come four reads of the index,
 /// one of what pauses hand-overs, one of the items, a look, a read of the records, one of the snapshots,
 /// the count and the claim.
-const HAND_OVER: usize = 13;
+const HAND_OVER: usize = 14;
 /// The positions of the writes of a pass that ends a rebuild: the record and the release.
 const ENDING: [usize; 2] = [11, 12];
 

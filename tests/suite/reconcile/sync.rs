@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use rebuild_workspaces::config::Limits;
 use rebuild_workspaces::error::{Cause, Fault};
-use rebuild_workspaces::fleet::{Fleet, HandOverError, Listed};
+use rebuild_workspaces::fleet::{Fleet, HandOverError, KeyUse, Listed};
 use rebuild_workspaces::ids::WorkspaceId;
 use rebuild_workspaces::rebuild::FleetMode;
 use rebuild_workspaces::reconcile::{Reconciler, Synced, Timing};
@@ -43,8 +43,20 @@ impl Fleet for Listing {
         &self,
         _: &[OpenRebuild],
         _: Timestamp,
-    ) -> Result<HashMap<WorkspaceId, State>, Cause> {
+    ) -> Result<HashMap<WorkspaceId, Listed>, Cause> {
         panic!("sync follows nothing")
+    }
+
+    async fn connections(
+        &self,
+        _: &[OpenRebuild],
+        _: Timestamp,
+    ) -> Result<HashMap<WorkspaceId, bool>, Cause> {
+        panic!("sync follows nothing")
+    }
+
+    async fn key(&self, _: &str) -> Result<KeyUse, Cause> {
+        panic!("sync rebuilds nothing")
     }
 
     async fn find(&self, ids: &[WorkspaceId]) -> Result<HashSet<WorkspaceId>, Cause> {

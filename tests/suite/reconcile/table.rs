@@ -6,7 +6,7 @@ use rebuild_workspaces::ids::WorkspaceId;
 use rebuild_workspaces::rebuild::{
     Claim, Class, Conclusion, Ending, FleetMode, HandOver, Observation, Phase, Rebuild, Stage,
 };
-use rebuild_workspaces::reconcile::{Look, Step, Timing, next_step};
+use rebuild_workspaces::reconcile::{Connection, Look, Step, Timing, next_step};
 use rebuild_workspaces::state::State;
 use rebuild_workspaces::timestamp::Timestamp;
 use rebuild_workspaces::workspace::OpenRebuild;
@@ -83,23 +83,29 @@ fn expected_in_time(stage: Stage, seen: Option<State>, age: i64, noted: Noted) -
         (Stage::Requested, Some(Available | Stopped | Error | Unhealthy | Rebooting)) => {
             if matches!(noted, Noted::Nothing) { "hand over" } else { "clear" }
         }
-        (Stage::Requested, Some(Rebuilding | Suspended)) => after(170, "INVALID_STATE"),
+        (Stage::Requested, Some(Rebuilding)) => after(170, "INVALID_STATE"),
         (
             Stage::Requested,
             Some(
                 Pending | Starting | Stopping | Updating | Maintenance | AdminMaintenance
-                | Restoring | Impaired | Unknown,
+                | Restoring | Impaired | Suspended | Unknown,
             ),
         ) => after(3600, "INVALID_STATE"),
         (Stage::Claimed { .. } | Stage::Started { .. }, Some(Rebuilding)) if age >= 150 => "see",
-        (Stage::Claimed { .. }, Some(Available | Stopped | Error | Unhealthy)) if age >= 1800 => {
+        (Stage::Claimed { .. }, Some(Available | Stopped | Error | Unhealthy | Impaired))
+            if age >= 1800 =>
+        {
             after(170, "HANDOVER_UNKNOWN")
         }
-        (Stage::Started { .. }, Some(Available | Stopped | Error | Unhealthy)) if age >= 1800 => {
+        (Stage::Started { .. }, Some(Available | Stopped | Error | Unhealthy | Impaired))
+            if age >= 1800 =>
+        {
             after(170, "NOT_OBSERVED")
         }
         (Stage::Observed { .. }, Some(Available | Stopped)) => after(170, "SUCCEEDED"),
-        (Stage::Observed { .. }, Some(Error | Unhealthy)) => after(170, "REBUILD_FAILED"),
+        (Stage::Observed { .. }, Some(Error | Unhealthy | Impaired)) => {
+            after(170, "REBUILD_FAILED")
+        }
         (_, Some(_)) => wait,
     }
 }
@@ -108,8 +114,9 @@ fn at(stage: Stage, begin: OffsetDateTime) -> Rebuild {
     let mut rebuild =
         Rebuild { fleet_mode: MODE, previous_state: Some(State::Unhealthy), ..Rebuild::new(begin) };
     let (at, snapshot_at) = (Timestamp::from(begin), begin.into());
-    let claimed =
-        |since, hand_over| Some(Claim { id: Uuid::nil(), at: since, snapshot_at, hand_over });
+    let claimed = |since, hand_over| {
+        Some(Claim { id: Uuid::nil(), at: since, snapshot_at, user_connected: None, hand_over })
+    };
     match stage {
         Stage::Requested => {}
         Stage::Claimed { since } => rebuild.claim = claimed(since, HandOver::Unconfirmed),
@@ -121,7 +128,8 @@ fn at(stage: Stage, begin: OffsetDateTime) -> Rebuild {
                 claimed(since, HandOver::Observed { started_at: at, at, inferred: false });
         }
         Stage::Ended => {
-            rebuild.phase = Phase::Ended(Ending { at, conclusion: Conclusion::Succeeded });
+            rebuild.phase =
+                Phase::Ended(Ending { at, conclusion: Conclusion::Succeeded, ip_address: None });
         }
         Stage::Unrecognized => rebuild.phase = Phase::Unrecognized("PAUSED".to_owned()),
     }
@@ -134,6 +142,7 @@ fn word(step: Step) -> (String, Option<State>) {
     let name = match step {
         Step::Wait => "wait",
         Step::Look => "look",
+        Step::AskConnection => "ask",
         Step::Observe(Some(_)) => "note",
         Step::Observe(None) => "clear",
         Step::HandOver { .. } => "hand over",
@@ -146,6 +155,11 @@ fn word(step: Step) -> (String, Option<State>) {
         }
     };
     (name.to_owned(), None)
+}
+
+/// A look at a WorkSpace without a change of a volume, whose user is not connected.
+fn seen(state: Option<State>, at: Timestamp) -> Look {
+    Look { state, is_modifying: false, connection: Connection::Answered(Some(false)), at }
 }
 
 fn begin() -> OffsetDateTime {
@@ -190,7 +204,7 @@ fn each_state_has_its_step_at_each_stage() {
                     Noted::Other => observation(other, 3600),
                 };
                 let rebuild = Rebuild { phase: Phase::Running(observation), ..at(stage, begin()) };
-                let look = Some(Look { state, at: now });
+                let look = Some(seen(state, now));
                 let (word, end) = word(step(rebuild.clone(), MODE, look, now, &timing()));
                 let context = format!("{state:?}, {stage:?}, {age} s, {noted:?}");
                 assert_eq!(word, expected(stage, state, age, noted), "{context}");
@@ -210,14 +224,70 @@ fn each_state_has_its_step_at_each_stage() {
 fn a_note_says_since_when() {
     let rebuild = at(Stage::Requested, begin());
     let (begin, later) = (Timestamp::from(begin()), Timestamp::from(begin() + Duration::MINUTE));
-    let look = |state, at| Some(Look { state: Some(state), at });
+    let look = |state, at| Some(seen(Some(state), at));
     let next =
         |rebuild: &Rebuild, state, at| step(rebuild.clone(), MODE, look(state, at), at, &timing());
-    let stuck = Observation { shown: Class::Stuck, since: begin };
-    assert_eq!(next(&rebuild, State::Suspended, begin), Step::Observe(Some(stuck)));
-    let rebuild = Rebuild { phase: Phase::Running(Some(stuck)), ..rebuild };
+    let impaired = Observation { shown: Class::Impaired, since: begin };
+    assert_eq!(next(&rebuild, State::Impaired, begin), Step::Observe(Some(impaired)));
+    let rebuild = Rebuild { phase: Phase::Running(Some(impaired)), ..rebuild };
     let passing = Observation { shown: Class::Passing, since: later };
     assert_eq!(next(&rebuild, State::Starting, later), Step::Observe(Some(passing)));
+}
+
+/// A rebuild waits for its user only if that was asked for, and then also while nobody knows: never
+/// because of an answer that says nothing of the user.
+#[test]
+fn each_word_on_the_connection_has_its_step() {
+    let now = Timestamp::from(begin());
+    let noted = |shown| Phase::Running(Some(Observation { shown, since: now }));
+    let nothing = Phase::Running(None);
+    let connected = Connection::Answered(Some(true));
+    let disconnected = Connection::Answered(Some(false));
+    let unknown = Connection::Answered(None);
+    for (waits, default, phase, connection, is_modifying, expected) in [
+        (None, false, &nothing, Connection::NotAsked, false, "ask"),
+        (Some(true), false, &nothing, Connection::NotAsked, true, "note"),
+        (None, false, &nothing, connected, true, "note"),
+        (None, false, &nothing, connected, false, "hand over"),
+        (None, false, &nothing, Connection::NotAnswered, false, "hand over"),
+        (Some(false), true, &nothing, connected, false, "hand over"),
+        (Some(false), true, &nothing, Connection::NotAnswered, false, "hand over"),
+        (None, true, &nothing, connected, false, "note"),
+        (Some(true), false, &nothing, connected, false, "note"),
+        (Some(true), false, &nothing, Connection::NotAnswered, false, "wait"),
+        (Some(true), false, &nothing, disconnected, false, "hand over"),
+        (Some(true), false, &nothing, unknown, false, "hand over"),
+        (Some(true), false, &noted(Class::Connected), connected, false, "wait"),
+        (Some(true), false, &noted(Class::Connected), Connection::NotAnswered, false, "wait"),
+        (Some(true), false, &noted(Class::Connected), disconnected, false, "clear"),
+        (Some(true), false, &noted(Class::Modifying), connected, false, "note"),
+        (None, false, &noted(Class::Modifying), connected, true, "wait"),
+        (None, false, &noted(Class::Modifying), connected, false, "clear"),
+    ] {
+        let requested = at(Stage::Requested, begin());
+        let rebuild = Rebuild { wait_for_disconnect: waits, phase: phase.clone(), ..requested };
+        let limits = Limits { wait_for_disconnect: default, ..Limits::default() };
+        let look = Look { connection, is_modifying, ..seen(Some(State::Available), now) };
+        let next = next_step(&open(rebuild), MODE, Some(look), now, (&timing(), &limits));
+        let context = format!("{waits:?}, {default}, {phase:?}, {connection:?}, {is_modifying}");
+        assert_eq!(word(next).0, expected, "{context}");
+    }
+}
+
+/// Who waits for a user is looked at every ten minutes, and expires in any case.
+#[test]
+fn a_connected_user_is_asked_about_every_ten_minutes() {
+    let connected = Observation { shown: Class::Connected, since: begin().into() };
+    let phase = Phase::Running(Some(connected));
+    let open = open(Rebuild { phase, ..at(Stage::Requested, begin()) });
+    let step = |minute| {
+        let now = Timestamp::from(begin() + Duration::minutes(minute));
+        word(next_step(&open, MODE, None, now, (&timing(), &Limits::default()))).0
+    };
+    let looks: Vec<_> = (0..60).filter(|minute| step(*minute) == "look").collect();
+    assert_eq!(looks.len(), 6);
+    assert!(looks.windows(2).all(|pair| pair[1] - pair[0] == 10), "{looks:?}");
+    assert_eq!(step(24 * 60), "EXPIRED");
 }
 
 /// The simulated fleet's answers are always up to date.
@@ -225,7 +295,7 @@ fn a_note_says_since_when() {
 fn a_consistent_fleet_decides_at_the_first_look() {
     let now = begin().into();
     let timing = Timing::of_simulated();
-    let look = |state| Some(Look { state: Some(state), at: now });
+    let look = |state| Some(seen(Some(state), now));
     for (stage, state, expected) in [
         (Stage::Claimed { since: now }, State::Rebuilding, "see"),
         (Stage::Observed { since: now }, State::Available, "SUCCEEDED"),

@@ -55,7 +55,8 @@ pub fn check(record: &Rebuild, machine: &Machine) -> String {
             record.observed_at().is_some() && ended.next().is_some() && showed(Class::Well)
         }
         (Status::Failed, "REBUILD_FAILED") => {
-            record.observed_at().is_some() && ended.next().is_some() && showed(Class::Ill)
+            let has_failed = showed(Class::Ill) || showed(Class::Impaired);
+            record.observed_at().is_some() && ended.next().is_some() && has_failed
         }
         (Status::Failed, "WORKSPACE_GONE") => machine.is_gone_by(ended_at),
         (Status::Cancelled, _) | (Status::Failed, "WORKSPACE_PROTECTED" | "EXPIRED") => {
@@ -69,6 +70,9 @@ pub fn check(record: &Rebuild, machine: &Machine) -> String {
             let age = machine.snapshot_at.map(|snapshot_at| ended_at.since(snapshot_at));
             let is_old = hours.zip(age).is_none_or(|(hours, age)| age > Duration::hours(hours));
             own.is_none() && record.claim.is_none() && is_old
+        }
+        (Status::Failed, "ENCRYPTION_KEY_UNUSABLE") => {
+            own.is_none() && record.claim.is_none() && machine.key.as_deref() != Some("enabled")
         }
         // Not handed over, or refused.
         (Status::Failed, _) => own.is_none() && record.started_at().is_none(),
@@ -86,6 +90,17 @@ pub fn check(record: &Rebuild, machine: &Machine) -> String {
             false
         }
     };
+    for call in &calls {
+        assert_ne!(machine.key.as_deref(), Some("unusable"), "the key is disabled: {}", context());
+        let recent = call.at - Duration::minutes(10)..=call.at;
+        let said = machine.connections_said.iter().filter(|(at, _)| recent.contains(at));
+        let said: Vec<_> = said.map(|(_, said)| *said).collect();
+        assert!(
+            record.wait_for_disconnect != Some(true) || said.iter().any(|said| *said != Some(true)),
+            "the user was connected, {said:?}: {}",
+            context()
+        );
+    }
     let claims_ours = record.observed_at().is_some() && !record.is_inferred();
     assert!(!claims_ours || is_answered, "nobody confirmed the call: {}", context());
     let is_snapshot_true =

@@ -16,14 +16,14 @@ use local::dynamodb;
 use rebuild_workspaces::config::Limits;
 use rebuild_workspaces::control::{Control, Pause, Resumption};
 use rebuild_workspaces::error::{AcceptError, CancelError, Cause};
-use rebuild_workspaces::fleet::{Fleet, HandOverError, IDS_PER_CALL, Listed};
+use rebuild_workspaces::fleet::{Fleet, HandOverError, IDS_PER_CALL, KeyUse, Listed};
 use rebuild_workspaces::ids::WorkspaceId;
 use rebuild_workspaces::rebuild::{Accepted, Class, FleetMode, Keys, Rebuild};
 use rebuild_workspaces::reconcile::{Followed, Reconciler, Timing};
 use rebuild_workspaces::state::State;
 use rebuild_workspaces::store::{Store, client_config};
 use rebuild_workspaces::timestamp::Timestamp;
-use rebuild_workspaces::workspace::{Description, OpenRebuild, Protection};
+use rebuild_workspaces::workspace::{Description, OpenRebuild, Protection, Simulation};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
@@ -58,6 +58,8 @@ pub struct Traffic {
     pub hostility: Option<Chance>,
     /// What each pass may do.
     pub limits: Limits,
+    /// What the keys of encrypted volumes are, if not enabled.
+    pub keys: HashMap<String, KeyUse>,
     /// How many answers about a WorkSpace were wrong.
     pub wrong_answers: usize,
     /// How many hand-overs had no answer.
@@ -100,17 +102,45 @@ impl Fleet for FakeFleet {
         &self,
         open: &[OpenRebuild],
         _: Timestamp,
-    ) -> Result<HashMap<WorkspaceId, State>, Cause> {
+    ) -> Result<HashMap<WorkspaceId, Listed>, Cause> {
         assert!((1..=IDS_PER_CALL).contains(&open.len()), "1 to 25 ids a call");
         let say = || {
             if self.world.is_throttled() {
                 return Err("throttled".into());
             }
             let ids = open.iter().map(|open| &open.workspace_id);
-            Ok(ids.filter_map(|id| Some((id.clone(), self.world.look(id)?))).collect())
+            let listed = ids.filter_map(|id| {
+                let (workspace_id, state) = (id.clone(), self.world.look(id)?);
+                let description = self.world.machine(id, |machine, now| machine.description(now));
+                Some((id.clone(), Listed { workspace_id, state, description }))
+            });
+            Ok(listed.collect())
         };
         let answer = self.line.carry("ask fleet", say).await;
         answer.unwrap_or_else(|| Err("no answer".into()))
+    }
+
+    async fn connections(
+        &self,
+        open: &[OpenRebuild],
+        _: Timestamp,
+    ) -> Result<HashMap<WorkspaceId, bool>, Cause> {
+        assert!((1..=IDS_PER_CALL).contains(&open.len()), "1 to 25 ids a call");
+        let say = || {
+            if self.world.is_throttled() {
+                return Err("throttled".into());
+            }
+            let ids = open.iter().map(|open| &open.workspace_id);
+            Ok(ids.filter_map(|id| Some((id.clone(), self.world.connection(id)?))).collect())
+        };
+        let answer = self.line.carry("ask connections", say).await;
+        answer.unwrap_or_else(|| Err("no answer".into()))
+    }
+
+    async fn key(&self, key: &str) -> Result<KeyUse, Cause> {
+        let say = || self.world.traffic(|traffic| traffic.keys.get(key).copied());
+        let answer = self.line.carry("ask key", say).await;
+        Ok(answer.ok_or("no answer")?.unwrap_or(KeyUse::Enabled))
     }
 
     async fn find(&self, ids: &[WorkspaceId]) -> Result<HashSet<WorkspaceId>, Cause> {
@@ -238,6 +268,24 @@ impl World {
             machine.shows(now - age)
         };
         traffic.wrong_answers += usize::from(said != machine.shows(now));
+        said
+    }
+
+    /// What the fleet says about the connection of a user. A hostile one says what was true some minutes
+    /// ago, or nothing.
+    fn connection(&self, id: &WorkspaceId) -> Option<bool> {
+        let now = self.now();
+        let mut traffic = self.traffic.lock().expect("unpoisoned");
+        let mut machines = self.machines.lock().expect("unpoisoned");
+        let machine = machines.get_mut(id)?;
+        let said = match traffic.hostility.as_mut() {
+            Some(chance) => {
+                let age = chance.up_to(STALENESS);
+                if chance.one_in(20) { None } else { machine.is_connected(now - age) }
+            }
+            None => machine.is_connected(now),
+        };
+        machine.connections_said.push((now, said));
         said
     }
 
@@ -537,7 +585,8 @@ impl World {
             rebuild,
             keys: Keys::default(),
             is_protected: false,
-            last_simulated_snapshot_at: None,
+            simulation: Simulation::default(),
+            description: Description::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use rebuild_workspaces::rebuild::{
 use rebuild_workspaces::state::State;
 use rebuild_workspaces::store::Store;
 use rebuild_workspaces::timestamp::Timestamp;
-use rebuild_workspaces::workspace::OpenRebuild;
+use rebuild_workspaces::workspace::{Condition, OpenRebuild};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -38,19 +38,21 @@ impl Write {
     ) -> Result<bool, Unconfirmed> {
         let OpenRebuild { workspace_id, rebuild, .. } = read;
         let end = End { conclusion: Conclusion::Succeeded, state: State::Available };
+        let condition =
+            Condition { state: State::Available, snapshot_at: now, user_connected: Some(true) };
         let observation = Observation { shown: Class::Gone, since: now };
         match self {
             Self::Cancel => {
                 let target = workspace_id.clone().into();
                 Ok(store.cancel(&target, rebuild.id, None, now).await.is_ok())
             }
-            Self::Claim => Ok(store.claim(read, Uuid::new_v4(), now, now).await?.is_some()),
+            Self::Claim => Ok(store.claim(read, Uuid::new_v4(), condition, now).await?.is_some()),
             Self::TakeBack => store.take_back(read, claim_id()).await,
             Self::Start => store.start(read, claim_id(), now).await,
             Self::ObserveRebuilding => store.observe_rebuilding(read, now).await,
             Self::Observe => store.observe(read, Some(observation)).await,
             Self::Clear => store.observe(read, None).await,
-            Self::End => Ok(store.end(read, &end, now).await?.is_some()),
+            Self::End => Ok(store.end(read, &end, None, now).await?.is_some()),
             Self::CloseAsRecorded => store.close_as_recorded(read, rebuild, Keys::default()).await,
             Self::Release => store.release(read, Keys::default()).await,
         }
@@ -220,7 +222,7 @@ async fn a_record_is_written_once() {
     let id = world.add(Machine::new());
     let new = Rebuild::new(world.now());
     let ended = |conclusion| {
-        let phase = Phase::Ended(Ending { at: world.now().into(), conclusion });
+        let phase = Phase::Ended(Ending { at: world.now().into(), conclusion, ip_address: None });
         Rebuild { phase, ..new.clone() }
     };
     let first = ended(Conclusion::Succeeded);
