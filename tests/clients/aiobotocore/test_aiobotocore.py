@@ -37,4 +37,4 @@ def test_both_operations_an_error_and_paging(local, protocol):
     assert accepted == []
     assert again == "InvalidResourceState.Workspace"
     assert error.response["Error"]["Code"] == "InvalidParameterValuesException"
-    assert len(listed) == len(set(listed)) == 20
+    assert len(listed) == len(set(listed)) == 23

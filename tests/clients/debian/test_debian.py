@@ -26,7 +26,7 @@ def output(*command, **environment):
 
 def check(seen):
     listed = seen.pop("listed")
-    assert len(listed) == len(set(listed)) == 20
+    assert len(listed) == len(set(listed)) == 23
     assert seen == {
         "accepted": 0,
         "again": "InvalidResourceState.Workspace",
