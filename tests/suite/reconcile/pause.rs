@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rebuild_workspaces::control::Resumption;
+use rebuild_workspaces::control::{Pause, Resumption};
 use rebuild_workspaces::ids::WorkspaceId;
 use time::Duration;
 
@@ -11,7 +11,7 @@ use super::limits::{requested, wipes};
 use super::line::Fault;
 use super::machine::{Answer, Machine};
 use super::races::Pass;
-use super::world::World;
+use super::world::{Process, World};
 
 /// The first read of what pauses hand-overs, among the calls of a pass.
 const READ: usize = 6;
@@ -263,5 +263,48 @@ async fn the_end_of_all_pauses_leaves_none() {
         pass.expect("a pass");
         let (control, _) = resumed.expect("resumed");
         assert_eq!(control.pauses().next(), None, "round {round}");
+    }
+}
+
+/// Two operators end the pause of the budget. The write of one is held up, and lands after a pass has
+/// counted a hand-over: it does not begin the new budget again.
+#[tokio::test]
+async fn a_new_budget_begins_once() {
+    let world = World::new();
+    budget(&world, 1);
+    requested(&world, 2, &Machine::new()).await;
+    assert_eq!(world.pass().await.handed_over, 1);
+    let [(first, _), (second, line)] = [world.process(0), world.process(1)];
+    let resume = async |process: &Process, minutes| {
+        let now = world.now() + Duration::minutes(minutes);
+        let resumption = Resumption { resumed_by: None, resumed_at: now.into() };
+        process.store.resume(&resumption, now).await.is_ok()
+    };
+    line.fail(Some((2, Fault::LandsLate)));
+    assert!(!resume(&second, 2).await, "its write is on its way");
+    assert!(resume(&first, 1).await);
+    assert_eq!(first.follow().await.expect("a pass").handed_over, 1);
+    let on_their_way = line.take_on_their_way();
+    assert_eq!(on_their_way.len(), 1);
+    world.land(on_their_way);
+    assert_eq!(world.control().hand_overs.of_a_day(world.now().into()), 1);
+}
+
+/// The first count makes the item, unless a caller's pause has made it meanwhile.
+#[tokio::test]
+async fn the_first_count_does_not_undo_a_pause() {
+    let mut chance = Chance::unseen();
+    for round in 0..100 {
+        let world = World::new();
+        requested(&world, 1, &Machine::new()).await;
+        let [(one, first), (other, second)] = [world.process(0), world.process(1)];
+        first.be_slow(chance.fork());
+        second.be_slow(chance.fork());
+        let now = world.now();
+        let pause = Pause { paused_by: None, paused_at: now.into(), reason: None };
+        let (pass, paused) = tokio::join!(one.follow(), other.store.pause(&pause, now));
+        pass.expect("a pass");
+        paused.expect("paused");
+        assert!(world.control().caller_pause.is_some(), "round {round}");
     }
 }
