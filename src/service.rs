@@ -174,9 +174,9 @@ impl Service {
     /// no or one DynamoDB request.
     pub async fn is_paused<'a>(
         &self,
-        mut rebuilds: impl Iterator<Item = &'a Rebuild>,
+        rebuilds: impl IntoIterator<Item = &'a Rebuild>,
     ) -> Option<bool> {
-        if !rebuilds.any(|rebuild| rebuild.stage() == Stage::Requested) {
+        if !rebuilds.into_iter().any(|rebuild| rebuild.stage() == Stage::Requested) {
             return None;
         }
         let control = self.store.control().await.inspect_err(|error| {

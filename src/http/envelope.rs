@@ -125,14 +125,14 @@ async fn protect(call: &mut Call<'_>, target: &Target) -> Answer {
     let reason = decode::only_reason(call)?;
     call.log_line.decoded("ProtectWorkspace", Some(&target.workspace_id));
     let workspace = call.service.protect(target, reason, call.caller()).await?;
-    let is_paused = call.service.is_paused(workspace.rebuild().into_iter()).await;
+    let is_paused = call.service.is_paused(workspace.rebuild()).await;
     Ok(success(StatusCode::OK, WorkspaceData::new(&workspace, is_paused)))
 }
 
 async fn unprotect(call: &mut Call<'_>, target: &Target) -> Answer {
     call.log_line.decoded("UnprotectWorkspace", Some(&target.workspace_id));
     let workspace = call.service.unprotect(target, call.caller()).await?;
-    let is_paused = call.service.is_paused(workspace.rebuild().into_iter()).await;
+    let is_paused = call.service.is_paused(workspace.rebuild()).await;
     Ok(success(StatusCode::OK, WorkspaceData::new(&workspace, is_paused)))
 }
 
@@ -158,7 +158,7 @@ async fn resume(call: &mut Call<'_>) -> Answer {
 async fn describe_workspace(call: &mut Call<'_>, target: &Target) -> Answer {
     call.log_line.decoded("DescribeWorkspace", Some(&target.workspace_id));
     let workspace = call.service.describe_workspace(target).await?;
-    let is_paused = call.service.is_paused(workspace.rebuild().into_iter()).await;
+    let is_paused = call.service.is_paused(workspace.rebuild()).await;
     Ok(success(StatusCode::OK, WorkspaceData::new(&workspace, is_paused)))
 }
 
@@ -195,7 +195,7 @@ async fn list_rebuilds(call: &mut Call<'_>, target: &Target) -> Answer {
     let Paging { limit, token } = decode::paging(call)?;
     call.log_line.decoded("ListRebuilds", Some(&target.workspace_id));
     let page = call.service.list_rebuilds(target, limit, token).await?;
-    let is_paused = call.service.is_paused(page.items.iter()).await;
+    let is_paused = call.service.is_paused(&page.items).await;
     Ok(success(StatusCode::OK, RebuildsData::new(&target.workspace_id, &page, is_paused)))
 }
 
@@ -203,7 +203,7 @@ async fn describe_rebuild(call: &mut Call<'_>, target: &Target, rebuild_id: &str
     let rebuild_id = to_rebuild_id(rebuild_id).ok_or(DescribeRebuildError::NotFound)?;
     call.log_line.decoded("DescribeRebuild", Some(&target.workspace_id));
     let rebuild = call.service.describe_rebuild(target, rebuild_id).await?;
-    let is_paused = call.service.is_paused([&rebuild].into_iter()).await;
+    let is_paused = call.service.is_paused([&rebuild]).await;
     let data = RebuildData::new(&target.workspace_id, &rebuild, is_paused);
     let mut response = success(StatusCode::OK, data);
     if rebuild.ending().is_none() {
