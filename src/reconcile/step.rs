@@ -175,20 +175,20 @@ fn is_due(open: &OpenRebuild, now: Timestamp, timing: &Timing) -> bool {
 /// user is connected.
 fn next_of_requested(rebuild: &Rebuild, look: Look, waits: bool, timing: &Timing) -> Step {
     let state = known_state(rebuild, look);
-    let class = match (Class::of(look.state), look.connection) {
-        (Class::Well | Class::Ill | Class::Rebooting, _) if look.is_modifying => Class::Modifying,
-        (Class::Well | Class::Ill | Class::Rebooting, Connection::NotAsked) => {
-            return Step::AskConnection;
-        }
-        (Class::Well | Class::Ill | Class::Rebooting, Connection::NotAnswered) if waits => {
-            return Step::Wait;
-        }
-        (Class::Well | Class::Ill | Class::Rebooting, Connection::Answered(Some(true)))
-            if waits =>
-        {
-            Class::Connected
-        }
-        (class, _) => class,
+    let class = match Class::of(look.state) {
+        Class::Well | Class::Ill | Class::Rebooting if look.is_modifying => Class::Modifying,
+        ready @ (Class::Well | Class::Ill | Class::Rebooting) => match look.connection {
+            Connection::NotAsked => return Step::AskConnection,
+            Connection::NotAnswered if waits => return Step::Wait,
+            Connection::Answered(Some(true)) if waits => Class::Connected,
+            Connection::NotAnswered | Connection::Answered(_) => ready,
+        },
+        other @ (Class::Rebuilding
+        | Class::Passing
+        | Class::Impaired
+        | Class::Modifying
+        | Class::Connected
+        | Class::Gone) => other,
     };
     let user_connected = match look.connection {
         Connection::Answered(connected) => connected,
