@@ -3,6 +3,7 @@
 //! Credentials and region come straight from the variables that Lambda sets. The SDK's provider
 //! chain would find the same values later and more slowly.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::num::NonZeroU16;
 use std::str::FromStr;
@@ -46,6 +47,8 @@ pub struct Tables {
 pub struct ReconcilerConfig {
     /// How long a rebuild takes in the simulated fleet.
     pub rebuild_time: Duration,
+    /// The keys of the tags that sync reads.
+    pub tag_keys: HashSet<String>,
     /// Endpoint of the WorkSpaces API, if not AWS's own.
     pub endpoint: Option<String>,
     /// Endpoint of KMS, if not AWS's own.
@@ -237,6 +240,7 @@ impl ReconcilerConfig {
         };
         Ok(Self {
             rebuild_time: Duration::from_secs(seconds.into()),
+            tag_keys: tag_keys(&env.optional("TAG_KEYS").unwrap_or_default()),
             endpoint: env.first(&["FLEET_ENDPOINT_URL"], http_url)?,
             kms_endpoint: env.first(&["AWS_ENDPOINT_URL_KMS"], http_url)?,
             calls_per_second: env
@@ -267,10 +271,30 @@ fn number<T: FromStr<Err: Display>>(text: String) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
 }
 
+/// The keys in a list that is separated by commas.
+fn tag_keys(list: &str) -> HashSet<String> {
+    list.split(',').map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned).collect()
+}
+
 fn http_url(value: String) -> Result<String, String> {
     let uri: Uri = value.parse().map_err(|error| format!("{error}"))?;
     match uri.scheme_str() {
         Some("http" | "https") => Ok(value),
         _ => Err("it has to be an http:// or https:// URL".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_tags_are_separated_by_commas() {
+        for (list, keys) in [("", &[][..]), ("team", &["team"]), ("a, b:c,,a", &["a", "b:c"])] {
+            let read =
+                ReconcilerConfig::from_lookup(|name| (name == "TAG_KEYS").then(|| list.to_owned()));
+            let expected = keys.iter().map(|key| (*key).to_owned()).collect();
+            assert_eq!(read.expect("a configuration").tag_keys, expected, "{list}");
+        }
     }
 }

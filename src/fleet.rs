@@ -10,11 +10,11 @@ pub mod simulated;
 use std::collections::{HashMap, HashSet};
 
 use crate::error::Cause;
-use crate::ids::WorkspaceId;
+use crate::ids::{DirectoryId, WorkspaceId};
 use crate::rebuild::FleetMode;
 use crate::state::State;
 use crate::timestamp::Timestamp;
-use crate::workspace::{Description, OpenRebuild};
+use crate::workspace::{Description, OpenRebuild, Tags};
 
 /// The most WorkSpaces that one call describes (API model, `WorkspaceIdList`).
 pub const IDS_PER_CALL: usize = 25;
@@ -64,11 +64,33 @@ pub trait Fleet {
     /// Hands a rebuild over, once there is a place for the call: one call, at once, never repeated.
     fn rebuild(&self, id: &WorkspaceId) -> impl Future<Output = Result<(), HandOverError>> + Send;
 
-    /// One page of all WorkSpaces, and the token of the next page, if there is one.
-    fn list(
+    /// One page of the directories that can have WorkSpaces, and the token of the next page, if there is
+    /// one.
+    fn directories(
         &self,
         token: Option<String>,
+    ) -> impl Future<Output = Result<(Vec<DirectoryId>, Option<String>), Cause>> + Send;
+
+    /// One page of WorkSpaces, and the token of the next page, if there is one.
+    fn list(
+        &self,
+        wanted: Wanted<'_>,
+        token: Option<String>,
     ) -> impl Future<Output = Result<(Vec<Listed>, Option<String>), Cause>> + Send;
+
+    /// The wanted tags of all WorkSpaces that have any of them; `None` if the deployer wants none.
+    fn tags(
+        &self,
+    ) -> impl Future<Output = Result<Option<HashMap<WorkspaceId, Tags>>, Cause>> + Send;
+}
+
+/// Which WorkSpaces to list.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted<'a> {
+    /// Those of a directory.
+    Directory(&'a DirectoryId),
+    /// Those of these ids that are in the fleet: 1 to [`IDS_PER_CALL`] ids.
+    Ids(&'a [WorkspaceId]),
 }
 
 /// The pages of a listing. In AWS's APIs an empty token ends a listing as an absent one does (Smithy,

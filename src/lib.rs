@@ -8,7 +8,7 @@
 //! - [`store`]: DynamoDB, with the one conditional write that accepts a rebuild;
 //! - [`workspace`], [`rebuild`], [`ids`], [`state`], [`reason`], [`timestamp`], [`format`](mod@format),
 //!   [`token`]: the domain, pure; [`error`]: what can go wrong; [`representation`]: a rebuild as
-//!   clients see it.
+//!   clients see it; [`progress`]: how far sync has come.
 //!
 //! [`reconcile`] brings accepted rebuilds to their end in a [`fleet`], real or simulated.
 //! [`announce`] tells EventBridge how they ended.
@@ -27,6 +27,7 @@ pub mod fleet;
 pub mod format;
 pub mod http;
 pub mod ids;
+pub mod progress;
 pub mod reason;
 pub mod rebuild;
 pub mod reconcile;

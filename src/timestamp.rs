@@ -10,7 +10,7 @@ use time::{Date, Duration, OffsetDateTime, UtcOffset};
 use crate::format::InvalidFormat;
 
 /// A point in time in UTC, in whole seconds. As text: RFC 3339 with `Z`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Timestamp(OffsetDateTime);
 
@@ -105,7 +105,7 @@ impl TryFrom<&str> for Day {
 
 /// A point in time as AWS's protocols write it, in seconds since the Unix epoch: a number in JSON, and
 /// a number with CBOR's tag for that meaning (RFC 8949, 3.4.2) in CBOR.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "i64")]
 pub struct EpochSeconds(pub Timestamp);
 

@@ -2,6 +2,9 @@
 
 mod description;
 
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
@@ -11,10 +14,13 @@ pub use self::description::{
     RelatedWorkspace, SnakeCase, StandbyProperties,
 };
 use crate::ids::{BundleId, DirectoryId, Target, UserName, WorkspaceId, WorkspaceName};
-use crate::rebuild::{Keys, Rebuild};
+use crate::rebuild::{Keys, Rebuild, RebuildId};
 use crate::state::State;
 use crate::timestamp::Timestamp;
 use crate::token::Listing;
+
+/// Tags of a WorkSpace, by key.
+pub type Tags = BTreeMap<String, String>;
 
 /// A WorkSpace and its latest rebuild.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +41,8 @@ pub struct Workspace {
     pub missing_since: Option<Timestamp>,
     /// What the simulated fleet does with it.
     pub simulation: Simulation,
+    /// Those of its tags that the deployer wants.
+    pub tags: Tags,
     /// The other fields of `DescribeWorkspaces`.
     pub description: Description,
 }
@@ -140,6 +148,57 @@ pub struct Simulation {
     pub last_snapshot_at: Option<Timestamp>,
     /// Its user is connected until so many seconds after a rebuild was requested.
     pub connection_seconds: Option<u32>,
+}
+
+/// What sync keeps in memory of each WorkSpace of the table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outline {
+    /// The WorkSpace.
+    pub workspace_id: WorkspaceId,
+    /// See [`Description::directory_id`]; `None` also for a text that is no such id.
+    pub directory_id: Option<DirectoryId>,
+    /// See [`Workspace::state`].
+    pub state: State,
+    /// The id of its current or last rebuild.
+    pub rebuild_id: Option<RebuildId>,
+    /// See [`Workspace::has_open_rebuild`].
+    pub has_open_rebuild: bool,
+    /// Whether it is protected.
+    pub is_protected: bool,
+    /// See [`Workspace::has_left_fleet`].
+    pub has_left_fleet: bool,
+    /// See [`Workspace::missing_since`].
+    pub missing_since: Option<Timestamp>,
+    /// See [`Workspace::tags`].
+    pub tags: Tags,
+    /// See [`fingerprint`].
+    pub fingerprint: u64,
+}
+
+impl From<Workspace> for Outline {
+    fn from(workspace: Workspace) -> Self {
+        Self {
+            rebuild_id: workspace.rebuild().map(|rebuild| rebuild.id),
+            has_open_rebuild: workspace.has_open_rebuild(),
+            fingerprint: fingerprint(&workspace.description),
+            workspace_id: workspace.workspace_id,
+            directory_id: workspace.description.directory_id.and_then(|id| id.try_into().ok()),
+            state: workspace.state,
+            is_protected: workspace.protection.is_some(),
+            has_left_fleet: workspace.has_left_fleet,
+            missing_since: workspace.missing_since,
+            tags: workspace.tags,
+        }
+    }
+}
+
+/// A number that differs, but for a chance of 1 in 2^64, between different descriptions. It is the same
+/// only within a process.
+#[must_use]
+pub fn fingerprint(description: &Description) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    description.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Who protected a WorkSpace, when and why.

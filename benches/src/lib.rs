@@ -1,12 +1,16 @@
 //! What the benchmarks share: how they build programs, the event and the DynamoDB request of the
-//! compared programs, and WorkSpaces for the table.
+//! compared programs, WorkSpaces for the table, and counts of requests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, PutRequest, ReturnValuesOnConditionCheckFailure, WriteRequest,
@@ -122,4 +126,37 @@ pub fn ended() -> serde_json::Result<String> {
 
 fn compact(json: &str) -> serde_json::Result<String> {
     Ok(serde_json::from_str::<serde_json::Value>(json)?.to_string())
+}
+
+/// Counts requests by operation.
+#[derive(Clone, Debug, Default)]
+pub struct Requests(Arc<Mutex<BTreeMap<String, usize>>>);
+
+impl Requests {
+    /// What was counted since the last time.
+    ///
+    /// # Panics
+    /// Another thread panicked while it counted.
+    #[must_use]
+    pub fn take(&self) -> BTreeMap<String, usize> {
+        std::mem::take(&mut *self.0.lock().expect("no panic"))
+    }
+}
+
+impl Intercept for Requests {
+    fn name(&self) -> &'static str {
+        "Requests"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let target = context.request().headers().get("x-amz-target").unwrap_or_default();
+        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        *self.0.lock().expect("no panic").entry(operation).or_default() += 1;
+        Ok(())
+    }
 }

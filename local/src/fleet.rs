@@ -2,6 +2,8 @@
 //! run answers it for the simulated fleet, so that it can be the fleet of another one, and so that scripts
 //! that rebuild WorkSpaces can be tried against it.
 
+use std::collections::BTreeSet;
+
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -11,7 +13,7 @@ use rebuild_workspaces::fleet::simulated;
 use rebuild_workspaces::ids::{Target, WorkspaceId};
 use rebuild_workspaces::service::Service;
 use rebuild_workspaces::timestamp::{EpochSeconds, Timestamp};
-use rebuild_workspaces::workspace::Workspace;
+use rebuild_workspaces::workspace::{Filter, Workspace};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -28,17 +30,19 @@ pub(crate) enum Protocol {
 
 #[derive(Clone, Copy)]
 pub(crate) enum Operation {
+    Directories,
     Snapshots,
     ConnectionStatus,
     Key,
 }
 
 impl Operation {
-    const ALL: [Self; 3] = [Self::Snapshots, Self::ConnectionStatus, Self::Key];
+    const ALL: [Self; 4] = [Self::Directories, Self::Snapshots, Self::ConnectionStatus, Self::Key];
 
     /// The names of its service and of itself.
     fn names(self) -> (&'static str, &'static str) {
         match self {
+            Self::Directories => ("WorkspacesService", "DescribeWorkspaceDirectories"),
             Self::Snapshots => ("WorkspacesService", "DescribeWorkspaceSnapshots"),
             Self::ConnectionStatus => ("WorkspacesService", "DescribeWorkspacesConnectionStatus"),
             Self::Key => ("TrentService", "DescribeKey"),
@@ -48,6 +52,12 @@ impl Operation {
     async fn answer(self, service: &Service, input: Input) -> Result<Output, Failure> {
         let now = OffsetDateTime::now_utc().into();
         match self {
+            Self::Directories => {
+                let directories = directories(service).await?;
+                let directories = directories.iter().map(|id| json!({ "DirectoryId": id }));
+                let directories: Vec<_> = directories.collect();
+                Ok(Output::Other(json!({ "Directories": directories })))
+            }
             Self::Snapshots => {
                 let workspace = find(service, input.workspace_id).await?;
                 let newest = simulated::snapshot(workspace.simulation.last_snapshot_at, now);
@@ -145,20 +155,37 @@ pub(crate) async fn answer(
     }
 }
 
+fn failure(status: StatusCode, name: &str, message: String) -> Failure {
+    Failure { __type: format!("com.amazonaws.workspaces#{name}"), message, status }
+}
+
+fn internal(error: &impl ToString) -> Failure {
+    failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", error.to_string())
+}
+
+/// The directories of all WorkSpaces.
+async fn directories(service: &Service) -> Result<BTreeSet<String>, Failure> {
+    let mut directories = BTreeSet::new();
+    let mut token = None;
+    loop {
+        let page = service.list_workspaces(&Filter::All, 100, token.as_deref()).await;
+        let page = page.map_err(|error| internal(&error))?;
+        directories.extend(page.items.into_iter().filter_map(|it| it.description.directory_id));
+        token = page.next_token;
+        if token.is_none() {
+            return Ok(directories);
+        }
+    }
+}
+
 async fn find(service: &Service, id: String) -> Result<Workspace, Failure> {
-    let failure = |status, name, message| {
-        let __type = format!("com.amazonaws.workspaces#{name}");
-        Failure { __type, message, status }
-    };
     let bad = StatusCode::BAD_REQUEST;
     let id = WorkspaceId::try_from(id)
         .map_err(|error| failure(bad, "ValidationException", format!("WorkspaceId {error}")))?;
     let workspace = service.describe_workspace(&Target::from(id)).await;
     workspace.map_err(|error| match error {
         WorkspaceError::NotFound(_) => failure(bad, "ResourceNotFoundException", error.to_string()),
-        WorkspaceError::Fault(_) => {
-            failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", error.to_string())
-        }
+        WorkspaceError::Fault(_) => internal(&error),
     })
 }
 

@@ -239,21 +239,28 @@ async fn dynamodb(
     Ok(url)
 }
 
-/// Runs the passes of the two schedules: follow every second, sync every 15 seconds.
+/// Runs the passes of the two schedules side by side: follow every second, sync every 15 seconds.
 async fn reconcile(store: Store, fleet: impl Fleet, timing: Timing, limits: Limits) {
     let reconciler = Reconciler { store, fleet, clock: OffsetDateTime::now_utc, timing, limits };
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
-    for count in 0_u64.. {
-        tick.tick().await;
-        if count % 15 == 0
-            && let Err(error) = reconciler.sync().await
-        {
-            eprintln!("the table was not brought in step with the fleet: {error}");
+    let follow = async {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tick.tick().await;
+            if let Err(error) = reconciler.follow().await {
+                eprintln!("the open rebuilds were not followed: {error}");
+            }
         }
-        if let Err(error) = reconciler.follow().await {
-            eprintln!("the open rebuilds were not followed: {error}");
+    };
+    let sync = async {
+        let mut tick = tokio::time::interval(Duration::from_secs(15));
+        loop {
+            tick.tick().await;
+            if let Err(error) = reconciler.sync().await {
+                eprintln!("the table was not brought in step with the fleet: {error}");
+            }
         }
-    }
+    };
+    tokio::join!(follow, sync);
 }
 
 /// The timing for another WorkSpaces API on this machine: a second where the real one gets a minute.

@@ -80,22 +80,31 @@ async fn follow(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error>
 }
 
 async fn sync(reconciler: &Reconciler<impl Fleet, Clock>) -> Result<(), Error> {
-    let Synced { listed, changed, gone, vanished, failures, is_complete } =
-        reconciler.sync().await?;
+    let pass = reconciler.sync().await?;
+    let Synced { directories, done, failing, listed, changed, gone, .. } = pass;
+    let Synced { vanished, failures, has_progressed, is_complete, .. } = pass;
     info!(
         schedule = "sync",
+        directories,
+        done,
+        failing,
         listed,
         changed,
         gone,
         vanished,
         failures,
+        progress = has_progressed,
         complete = is_complete,
         "pass"
     );
-    if vanished > 0 {
-        return Err(format!("{vanished} WorkSpaces vanished from the fleet's listing").into());
+    match (failing, vanished, failures) {
+        (0, 0, 0) => Ok(()),
+        (0, 0, _) => Err(format!("{failures} WorkSpaces were not synced").into()),
+        (0, _, _) => {
+            Err(format!("{vanished} WorkSpaces vanished from the fleet's listings").into())
+        }
+        (_, _, _) => Err(format!("{failing} directories were not listed").into()),
     }
-    fail_if_undone(is_complete, failures)
 }
 
 fn fail_if_undone(is_complete: bool, failures: usize) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! The real fleet: the Amazon WorkSpaces API.
 
 mod listed;
+mod tags;
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU16;
@@ -14,18 +15,19 @@ use aws_sdk_workspaces::config::retry::RetryConfig;
 use aws_sdk_workspaces::config::timeout::TimeoutConfig;
 use aws_sdk_workspaces::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_workspaces::operation::rebuild_workspaces::RebuildWorkspacesError;
-use aws_sdk_workspaces::types::{ConnectionState, RebuildRequest};
+use aws_sdk_workspaces::types::{ConnectionState, RebuildRequest, WorkspaceType};
 use tokio::time::{Instant, sleep_until};
 
 use self::listed::listed;
-use super::{Fleet, HandOverError, KeyUse, Listed, Pages};
+use self::tags::Tagging;
+use super::{Fleet, HandOverError, KeyUse, Listed, Pages, Wanted};
 use crate::config::{Config, ReconcilerConfig};
 use crate::error::Cause;
-use crate::ids::WorkspaceId;
+use crate::ids::{DirectoryId, WorkspaceId};
 use crate::rebuild::{Class, FleetMode};
 use crate::timestamp::Timestamp;
 use crate::transport::{never_sent, sdk_config};
-use crate::workspace::OpenRebuild;
+use crate::workspace::{OpenRebuild, Tags};
 
 /// How long the answer to a hand-over may take. Giving up on it leaves the outcome unknown.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -37,6 +39,8 @@ pub struct Amazon {
     keys: aws_sdk_kms::Client,
     calls: RateLimit,
     listing: RateLimit,
+    /// `None` if no tags are wanted.
+    tagging: Option<Tagging>,
 }
 
 impl Amazon {
@@ -50,8 +54,13 @@ impl Amazon {
             |http, endpoint| sdk_config(&config.aws, http, endpoint, retries.clone(), timeouts);
         let kms = sdk_config(http.clone(), fleet.kms_endpoint.as_ref());
         let workspaces = sdk_config(http, fleet.endpoint.as_ref());
+        let tagging = (!fleet.tag_keys.is_empty()).then(|| {
+            let client = aws_sdk_resourcegroupstagging::Client::new(&workspaces);
+            Tagging::new(client, fleet.tag_keys.clone())
+        });
         let keys = aws_sdk_kms::Client::new(&kms);
-        Self::new(Client::new(&workspaces), keys, fleet.calls_per_second)
+        let fleet = Self::new(Client::new(&workspaces), keys, fleet.calls_per_second);
+        Self { tagging, ..fleet }
     }
 
     /// The fleet behind a client of WorkSpaces and one of KMS. The rate is that of the account; three quarters are for following, and
@@ -62,7 +71,7 @@ impl Amazon {
         let quarter = Duration::from_secs(4) / u32::from(calls_per_second.get());
         let calls = RateLimit::new(quarter / 3, 3);
         let listing = RateLimit::new(quarter, 1);
-        Self { client, keys, calls, listing }
+        Self { client, keys, calls, listing, tagging: None }
     }
 
     /// The WorkSpaces with these ids.
@@ -194,16 +203,51 @@ impl Fleet for Amazon {
         }
     }
 
-    async fn list(&self, token: Option<String>) -> Result<(Vec<Listed>, Option<String>), Cause> {
+    /// Directories of pools are left out, because nobody's WorkSpace is in a pool.
+    async fn directories(
+        &self,
+        token: Option<String>,
+    ) -> Result<(Vec<DirectoryId>, Option<String>), Cause> {
+        self.listing.wait().await;
+        let mut pages = Pages::default();
+        let token = pages.next(token)?;
+        let page =
+            self.client.describe_workspace_directories().set_next_token(token).send().await?;
+        let next = pages.next(page.next_token)?;
+        let directories = page.directories.unwrap_or_default().into_iter();
+        let ids = directories
+            .filter(|directory| directory.workspace_type != Some(WorkspaceType::Pools))
+            .filter_map(|directory| directory.directory_id?.try_into().ok());
+        Ok((ids.collect(), next))
+    }
+
+    async fn list(
+        &self,
+        wanted: Wanted<'_>,
+        token: Option<String>,
+    ) -> Result<(Vec<Listed>, Option<String>), Cause> {
         self.listing.wait().await;
         let mut pages = Pages::default();
         let token = pages.next(token)?;
         let request = self.client.describe_workspaces().set_next_token(token);
+        let request = match wanted {
+            Wanted::Directory(id) => request.directory_id(id.as_str()),
+            Wanted::Ids(ids) => {
+                request.set_workspace_ids(Some(ids.iter().map(ToString::to_string).collect()))
+            }
+        };
         let page = request.send().await?;
         let next = pages.next(page.next_token)?;
         let workspaces = page.workspaces.unwrap_or_default();
         let listed = workspaces.into_iter().filter_map(listed).collect();
         Ok((listed, next))
+    }
+
+    async fn tags(&self) -> Result<Option<HashMap<WorkspaceId, Tags>>, Cause> {
+        match &self.tagging {
+            Some(tagging) => tagging.tags().await.map(Some),
+            None => Ok(None),
+        }
     }
 }
 

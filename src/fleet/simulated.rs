@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::{Fleet, HandOverError, KeyUse, Listed};
+use super::{Fleet, HandOverError, KeyUse, Listed, Wanted};
 use crate::error::Cause;
-use crate::ids::WorkspaceId;
+use crate::ids::{DirectoryId, WorkspaceId};
 use crate::rebuild::FleetMode;
 use crate::state::State;
 use crate::timestamp::Timestamp;
-use crate::workspace::{Description, OpenRebuild, Simulation};
+use crate::workspace::{Description, OpenRebuild, Simulation, Tags};
 
 /// A simulated fleet, in which a rebuild takes `rebuild_time`.
 #[derive(Clone, Copy, Debug)]
@@ -143,8 +143,25 @@ impl Fleet for Simulated {
         Ok(())
     }
 
-    /// Empty, since all WorkSpaces are in the table already. Sync ignores an empty listing.
-    async fn list(&self, _: Option<String>) -> Result<(Vec<Listed>, Option<String>), Cause> {
+    /// None: all WorkSpaces are in the table already, so there is nothing to sync.
+    async fn directories(
+        &self,
+        _: Option<String>,
+    ) -> Result<(Vec<DirectoryId>, Option<String>), Cause> {
         Ok((Vec::new(), None))
+    }
+
+    /// None, for the same reason.
+    async fn list(
+        &self,
+        _: Wanted<'_>,
+        _: Option<String>,
+    ) -> Result<(Vec<Listed>, Option<String>), Cause> {
+        Ok((Vec::new(), None))
+    }
+
+    /// None: samples have their tags in the table.
+    async fn tags(&self) -> Result<Option<HashMap<WorkspaceId, Tags>>, Cause> {
+        Ok(None)
     }
 }

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::item::{Item, to_item};
+use super::item::to_item;
 use crate::error::Fault;
 use crate::workspace::Description;
 
@@ -15,15 +15,11 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Replaces a description; `before` is the one that the item has, if there is an item.
-    pub(super) fn of_description(
-        before: Option<&Description>,
-        after: &Description,
-    ) -> Result<Self, Fault> {
-        let before = before.map_or(Ok(Item::new()), to_item)?;
-        let after = to_item(after)?;
-        let remove = before.into_keys().filter(|name| !after.contains_key(name)).collect();
-        Ok(Self { remove, set: after.into_iter().collect() })
+    /// Replaces the description of an item by this one.
+    pub(super) fn of_description(description: &Description) -> Result<Self, Fault> {
+        let set = to_item(description)?;
+        let remove = Description::names().filter(|name| !set.contains_key(name)).collect();
+        Ok(Self { remove, set: set.into_iter().collect() })
     }
 
     pub(super) fn set(&mut self, name: &str, value: AttributeValue) {

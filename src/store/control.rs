@@ -1,10 +1,12 @@
-//! The item that every hand-over depends on. A pass changes it only as it has read it; a caller's pause
-//! lands in any case, unless a later request came first.
+//! The table `control`: the item that every hand-over depends on, and the progress of sync. A pass changes
+//! an item only as it has read it; a caller's pause lands in any case, unless a later request came first.
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure as OnFailure,
 };
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
 use super::fault::{Written, write_for_caller};
@@ -12,6 +14,12 @@ use super::item::{Item, attribute, from_item, number, string, to_item};
 use super::{Store, ordered_id, overtaken};
 use crate::control::{Control, Pause, Resumption};
 use crate::error::{Fault, PauseError, Unconfirmed};
+use crate::progress::Progress;
+
+/// The item that every hand-over depends on.
+const HAND_OVERS: &str = "hand-overs";
+/// The item with the progress of sync.
+const SYNC: &str = "sync";
 
 /// The changes of a caller's pause. The first one stays.
 const PAUSE: &str = "SET CallerPause = if_not_exists(CallerPause, :pause), \
@@ -41,7 +49,7 @@ impl Store {
     /// # Errors
     /// The table was not read, or the item is broken.
     pub async fn control(&self) -> Result<Control, Fault> {
-        let item = self.get_item(&self.tables.control, key()).await?;
+        let item = self.get_item(&self.tables.control, key(HAND_OVERS)).await?;
         item.map_or_else(|| Ok(Control::default()), from_item)
     }
 
@@ -56,15 +64,48 @@ impl Store {
         changed: Control,
     ) -> Result<Result<Control, Control>, Unconfirmed> {
         let changed = Control { version: read.version.saturating_add(1), ..changed };
-        let mut item = to_item(&changed).map_err(Unconfirmed::new)?;
-        item.extend(key());
+        let current = self.replace(HAND_OVERS, read.version, &changed).await?;
+        Ok(current.map_or(Ok(changed), Err))
+    }
+
+    /// How far sync has come, read consistently.
+    ///
+    /// # Errors
+    /// The table was not read, or the item is broken.
+    pub async fn progress(&self) -> Result<Progress, Fault> {
+        let item = self.get_item(&self.tables.control, key(SYNC)).await?;
+        item.map_or_else(|| Ok(Progress::default()), from_item)
+    }
+
+    /// Saves how far sync has come, and raises the version. Returns whether it was saved: another pass
+    /// may have saved its own progress since this one was read.
+    ///
+    /// # Errors
+    /// It is not known whether the write was made.
+    pub async fn save_progress(&self, progress: &mut Progress) -> Result<bool, Unconfirmed> {
+        let read = progress.version;
+        progress.version = read.saturating_add(1);
+        let current = self.replace(SYNC, read, progress).await?;
+        // An earlier attempt may have landed, and its answer was lost.
+        Ok(current.is_none_or(|current| current == *progress))
+    }
+
+    /// Replaces an item that still has the version that was `read`. Returns the item if it has another.
+    async fn replace<T: Serialize + DeserializeOwned + Default>(
+        &self,
+        id: &str,
+        read: u64,
+        changed: &T,
+    ) -> Result<Option<T>, Unconfirmed> {
+        let mut item = to_item(changed).map_err(Unconfirmed::new)?;
+        item.extend(key(id));
         let request = self
             .client
             .put_item()
             .table_name(&self.tables.control)
             .set_item(Some(item))
             .return_values_on_condition_check_failure(OnFailure::AllOld);
-        let request = match read.version {
+        let request = match read {
             0 => request.condition_expression(NO_ITEM),
             version => request
                 .condition_expression(SAME_VERSION)
@@ -72,11 +113,11 @@ impl Store {
                 .expression_attribute_values(":version", number(version)),
         };
         match request.send().await {
-            Ok(_) => Ok(Ok(changed)),
+            Ok(_) => Ok(None),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(failure)) => {
                     let current = failure.item.clone().map(from_item).transpose();
-                    Ok(Err(current.map_err(Unconfirmed::new)?.unwrap_or_default()))
+                    Ok(Some(current.map_err(Unconfirmed::new)?.unwrap_or_default()))
                 }
                 Some(_) | None => Err(Unconfirmed::new(error)),
             },
@@ -136,7 +177,7 @@ impl Store {
             .client
             .update_item()
             .table_name(&self.tables.control)
-            .set_key(Some(key()))
+            .set_key(Some(key(HAND_OVERS)))
             .update_expression(change)
             .condition_expression([&[NEWEST_CHANGE], conditions].concat().join(" AND "))
             .expression_attribute_names("#Version", "Version")
@@ -167,6 +208,6 @@ impl Store {
     }
 }
 
-fn key() -> Item {
-    Item::from([attribute("Id", "hand-overs")])
+fn key(id: &str) -> Item {
+    Item::from([attribute("Id", id)])
 }

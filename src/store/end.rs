@@ -38,8 +38,7 @@ impl Store {
     ) -> Result<Option<OpenRebuild>, Unconfirmed> {
         let error = end.conclusion.error();
         let description = description.filter(|_| open.rebuild.claim.is_some());
-        let changes =
-            description.map(|after| Changes::of_description(Some(&open.description), after));
+        let changes = description.map(Changes::of_description);
         let changes = changes.transpose().map_err(Unconfirmed::new)?.unwrap_or_default();
         let ip_address = description.and_then(|description| description.ip_address.as_ref());
         let mut change = "SET #Rebuild.#Status = :ended, #Rebuild.EndedAt = :now, \

@@ -13,7 +13,7 @@ use crate::ids::WorkspaceId;
 use crate::rebuild::{Keys, Rebuild, RebuildId};
 use crate::state::State;
 use crate::timestamp::{Day, Timestamp};
-use crate::workspace::{Description, Latest, Protection, Simulation, Workspace, if_readable};
+use crate::workspace::{Description, Latest, Protection, Simulation, Tags, Workspace, if_readable};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -63,6 +63,8 @@ struct WorkspaceItem {
     /// When DynamoDB may delete the item, in epoch seconds: set once the WorkSpace left the fleet.
     #[serde(default, deserialize_with = "if_readable")]
     expires_at: Option<i64>,
+    #[serde(default, deserialize_with = "if_readable")]
+    tags: Option<Tags>,
     #[serde(flatten)]
     description: Description,
 }
@@ -107,6 +109,7 @@ pub(super) fn to_workspace(item: Item) -> Result<Workspace, Fault> {
             last_snapshot_at: item.last_simulated_snapshot_at,
             connection_seconds: item.simulated_connection_seconds,
         },
+        tags: item.tags.unwrap_or_default(),
         description: item.description,
     })
 }

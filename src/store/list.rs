@@ -87,27 +87,6 @@ impl Store {
         }
     }
 
-    /// All readable WorkSpaces of the table, and the number of unreadable items.
-    ///
-    /// # Errors
-    /// The table was not read.
-    pub async fn all_workspaces(&self) -> Result<(Vec<Workspace>, usize), Fault> {
-        let mut workspaces = Vec::new();
-        let mut unreadable = 0;
-        let mut start = None;
-        loop {
-            let request = self.client.scan().table_name(&self.tables.workspaces);
-            let output = request.set_exclusive_start_key(start).send().await.map_err(fault)?;
-            let (page, skipped) = readable(output.items.unwrap_or_default(), to_workspace);
-            unreadable += skipped;
-            workspaces.extend(page);
-            start = output.last_evaluated_key;
-            if start.is_none() {
-                return Ok((workspaces, unreadable));
-            }
-        }
-    }
-
     /// One page of WorkSpaces, at most `limit` of them. Each WorkSpace is read consistently; which
     /// ones a directory, a bundle or a name has may lag behind. Unreadable items are skipped and logged.
     ///

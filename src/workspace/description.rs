@@ -18,7 +18,7 @@ macro_rules! shapes {
     ($($(#[$doc:meta])* $name:ident { $($member:ident: $type:ty,)* })*) => {$(
         $(#[$doc])*
         #[skip_serializing_none]
-        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, Default, PartialEq, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "PascalCase")]
         #[expect(missing_docs, reason = "the names are the API model's")]
         pub struct $name {
@@ -26,6 +26,13 @@ macro_rules! shapes {
                 #[serde(default, deserialize_with = "if_readable")]
                 pub $member: Option<$type>,
             )*
+        }
+
+        impl $name {
+            /// The names of its members, as they are stored.
+            pub fn names() -> impl Iterator<Item = String> {
+                [$(stringify!($member)),*].into_iter().map(pascal_case)
+            }
         }
 
         impl Serialize for SnakeCase<'_, $name> {
@@ -130,6 +137,15 @@ impl Description {
         let key = self.volume_encryption_key.as_deref();
         key.filter(|_| encrypted.contains(&Some(true)))
     }
+}
+
+/// A member's name as serde writes it in PascalCase.
+fn pascal_case(name: &str) -> String {
+    let words = name.trim_start_matches("r#").split('_').map(|word| {
+        let (first, rest) = word.split_at(1);
+        first.to_uppercase() + rest
+    });
+    words.collect()
 }
 
 /// `None` for a value of another type. Only for values that are in memory as a whole, as those of an

@@ -117,6 +117,9 @@ class Fleet:
         operation, asked = headers["x-amz-target"].partition(".")[2], json.loads(body)
         return 200, json.dumps(getattr(self, operation)(**asked)).encode()
 
+    def DescribeWorkspaceDirectories(self, **_):
+        return {"Directories": [{"DirectoryId": "d-906700a1b2"}]}
+
     def DescribeWorkspaces(self, WorkspaceIds=(), **_):
         ids = [id for id in WorkspaceIds or self.snapshots if id in self.snapshots]
         state = lambda id: "REBUILDING" if id in self.rebuilt else "AVAILABLE"

@@ -966,3 +966,22 @@ async fn states_and_statuses_of_a_newer_version_allow_no_rebuild() {
         assert_eq!(system.item(id).await, item, "the reconciler leaves it alone");
     }
 }
+
+/// The model of the WorkSpaces API has no tags in a WorkSpace.
+#[tokio::test]
+async fn tags_are_shown_as_they_are_and_to_no_aws_client() {
+    let system = System::start().await;
+    let path = "/workspaces/ws-stopped0001";
+    let tags = json!({ "team": "finance", "environment": "production" });
+    assert_eq!(system.send(&Ask::get(path)).await.data()["tags"], tags);
+    let listed = system.send(&Ask::get("/workspaces?limit=100")).await.data();
+    let listed = listed["workspaces"].as_array().expect("a page");
+    let tagged: Vec<_> = listed.iter().filter(|it| it.get("tags").is_some()).collect();
+    assert_eq!(tagged.len(), 2, "WorkSpaces without tags have no such member");
+    assert!(tagged.iter().any(|it| it["workspace_id"] == "ws-stopped0001" && it["tags"] == tags));
+    let ids = json!({ "WorkspaceIds": ["ws-stopped0001"] }).to_string();
+    let described = system.send(&Ask::aws("DescribeWorkspaces", ids)).await.json();
+    assert_eq!(described["Workspaces"][0].get("Tags"), None);
+    assert_eq!(system.send(&Ask::rebuild("ws-stopped0001")).await.status, 202);
+    assert_eq!(system.send(&Ask::get(path)).await.data()["tags"], tags);
+}

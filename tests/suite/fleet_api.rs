@@ -23,6 +23,9 @@ use crate::system::{Ask, System, listen, send};
 
 const WORKSPACES: usize = 16;
 
+/// The directory of all of them.
+const DIRECTORY: &str = "d-906700a1b2";
+
 /// A WorkSpaces API. Its times are those of AWS, with a second for a minute.
 struct Api {
     machines: Mutex<HashMap<String, Machine>>,
@@ -61,6 +64,9 @@ impl Api {
     fn answer(&self, headers: &HeaderMap, input: &Value) -> Response<Body> {
         let target = headers["x-amz-target"].to_str().expect("text");
         match target.rsplit('.').next() {
+            Some("DescribeWorkspaceDirectories") => {
+                respond(200, json!({ "Directories": [{ "DirectoryId": DIRECTORY }] }))
+            }
             Some("DescribeWorkspaces") => self.describe(input),
             Some("DescribeWorkspaceSnapshots") => self.describe_snapshots(input),
             Some("DescribeWorkspacesConnectionStatus") => self.describe_connections(input),
@@ -84,7 +90,7 @@ impl Api {
                 self.chance(|chance| (chance.one_in(100), chance.one_in(2), chance.below(2000)));
             let age = if is_old { Duration::milliseconds(age.into()) } else { Duration::ZERO };
             let state = machine.shows(now - age).filter(|_| !is_left_out)?;
-            Some(json!({ "WorkspaceId": id, "State": state }))
+            Some(json!({ "WorkspaceId": id, "DirectoryId": DIRECTORY, "State": state }))
         });
         respond(200, json!({ "Workspaces": shown.collect::<Vec<_>>() }))
     }

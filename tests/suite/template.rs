@@ -1,7 +1,7 @@
 //! Compares `template.yaml` with the code: each role allows exactly the requests of its function, and
 //! the local gateway treats bodies as API Gateway does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -80,6 +80,7 @@ async fn the_roles_of_the_reconciler_allow_exactly_the_requests_of_their_passes(
     accept(&system, "ws-connected0001", FleetMode::AmazonWorkSpaces).await;
     let fleet = ReconcilerConfig {
         rebuild_time: Duration::ZERO,
+        tag_keys: HashSet::from(["team".to_owned()]),
         endpoint: Some(other.api.clone()),
         kms_endpoint: Some(other.api),
         calls_per_second: NonZeroU16::MAX,
@@ -159,7 +160,8 @@ fn allowed(function: &str, fleet: bool) -> Permissions {
         let properties = &resource["Properties"];
         match resource["Type"].as_str().expect("a type") {
             "AWS::IAM::RolePolicy" if fleet && name_of(&properties["RoleName"]) == *role => {
-                assert_eq!(resource["Condition"], "AmazonWorkSpaces");
+                let condition = resource["Condition"].as_str().expect("a condition");
+                assert!(["AmazonWorkSpaces", "ReadsTags"].contains(&condition), "{condition}");
                 all.extend(permissions(&properties["PolicyDocument"]));
             }
             // For callers of the API; it is attached to nobody.
@@ -258,6 +260,9 @@ impl HttpConnector for Recording {
                 vec![(format!("workspaces:{operation}"), resource.to_owned())]
             }
             "TrentService" => vec![(format!("kms:{operation}"), "*".to_owned())],
+            "ResourceGroupsTaggingAPI_20170126" => {
+                vec![(format!("tag:{operation}"), "*".to_owned())]
+            }
             _ => resources(&body)
                 .into_iter()
                 .map(|resource| (format!("dynamodb:{operation}"), resource))

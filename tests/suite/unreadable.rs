@@ -46,6 +46,8 @@ async fn an_attribute_of_another_type_stops_nothing() {
         json!({ "MissingSince": 7 }),
         json!({ "ExpiresAt": "soon" }),
         json!({ "LastSimulatedSnapshotAt": 7 }),
+        json!({ "Tags": ["a"] }),
+        json!({ "Tags": { "a": 1 } }),
     ] {
         let system = system_with(attributes.clone()).await;
         assert_eq!(system.send(&workspace()).await.data()["state"], "AVAILABLE", "{attributes}");

@@ -1,16 +1,11 @@
 //! One pass of the reconciler over 10,000 open rebuilds in the simulated fleet: its time, and its
 //! requests to DynamoDB. The embedded database shares the machine.
 
-use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
-use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_dynamodb::error::BoxError;
-use benches::add_workspaces;
+use benches::{Requests, add_workspaces};
 use rebuild_workspaces::config::Config;
 use rebuild_workspaces::config::Limits;
 use rebuild_workspaces::fleet::simulated::Simulated;
@@ -54,7 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ("nothing to do", 2),
         ("ends all", 30),
     ] {
-        requests.take();
+        let _ = requests.take();
         let clock = || begin + Duration::minutes(minutes);
         let fleet = Simulated { rebuild_time: std::time::Duration::from_mins(20) };
         let timing = Timing::of_simulated();
@@ -83,32 +78,4 @@ async fn fill(client: &Client, store: &Store, begin: OffsetDateTime) -> Result<(
         store.accept(&Target::from(id), &Rebuild::new(begin)).await?;
     }
     Ok(())
-}
-
-/// Counts requests by operation.
-#[derive(Clone, Debug, Default)]
-struct Requests(Arc<Mutex<BTreeMap<String, usize>>>);
-
-impl Requests {
-    fn take(&self) -> BTreeMap<String, usize> {
-        std::mem::take(&mut *self.0.lock().expect("no panic"))
-    }
-}
-
-impl Intercept for Requests {
-    fn name(&self) -> &'static str {
-        "Requests"
-    }
-
-    fn read_before_transmit(
-        &self,
-        context: &BeforeTransmitInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let target = context.request().headers().get("x-amz-target").unwrap_or_default();
-        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-        *self.0.lock().expect("no panic").entry(operation).or_default() += 1;
-        Ok(())
-    }
 }

@@ -10,7 +10,7 @@ use crate::representation::RebuildData;
 use crate::service::PauseOutput;
 use crate::state::State;
 use crate::timestamp::Timestamp;
-use crate::workspace::{Description, Page, Protection, SnakeCase, Workspace};
+use crate::workspace::{Description, Page, Protection, SnakeCase, Tags, Workspace};
 
 #[derive(Serialize)]
 pub(super) struct AcceptedData {
@@ -78,6 +78,7 @@ pub(super) struct WorkspaceData<'a> {
     state: State,
     rebuildable: bool,
     protection: Option<ProtectionData<'a>>,
+    tags: Option<&'a Tags>,
     #[serde(flatten)]
     description: SnakeCase<'a, Description>,
     rebuild: Option<RebuildData<'a>>,
@@ -86,12 +87,13 @@ pub(super) struct WorkspaceData<'a> {
 impl<'a> WorkspaceData<'a> {
     pub(super) fn new(workspace: &'a Workspace, is_paused: Option<bool>) -> Self {
         let rebuild = workspace.rebuild();
-        let Workspace { workspace_id, state, protection, description, .. } = workspace;
+        let Workspace { workspace_id, state, protection, tags, description, .. } = workspace;
         Self {
             workspace_id,
             state: *state,
             rebuildable: workspace.is_rebuildable(),
             protection: protection.as_ref().map(ProtectionData::new),
+            tags: Some(tags).filter(|tags| !tags.is_empty()),
             description: SnakeCase(description),
             rebuild: rebuild.map(|rebuild| RebuildData::new(workspace_id, rebuild, is_paused)),
         }

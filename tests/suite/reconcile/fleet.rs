@@ -1,6 +1,7 @@
 //! The client of the real fleet, over both protocols of AWS, against the project's own faces and against
 //! endpoints with fixed answers.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,11 +12,12 @@ use aws_sdk_workspaces::config::{Credentials, Region};
 use aws_smithy_cbor::protocol::RpcV2CborProtocol;
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::http::HeaderMap;
 use rebuild_workspaces::config::Limits;
 use rebuild_workspaces::config::ReconcilerConfig;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
-use rebuild_workspaces::fleet::{Fleet, HandOverError};
+use rebuild_workspaces::fleet::{Fleet, HandOverError, Wanted};
 use rebuild_workspaces::ids::WorkspaceId;
 use rebuild_workspaces::rebuild::Status;
 use rebuild_workspaces::reconcile::{Reconciler, Timing};
@@ -30,9 +32,14 @@ use crate::system::{Ask, System, config, listen};
 
 /// A client of the WorkSpaces API at this endpoint.
 fn amazon(endpoint: &str) -> Amazon {
+    amazon_with_tags(endpoint, [])
+}
+
+fn amazon_with_tags<const N: usize>(endpoint: &str, tag_keys: [&str; N]) -> Amazon {
     let config = config("http://localhost:1");
     let fleet = ReconcilerConfig {
         rebuild_time: Duration::ZERO,
+        tag_keys: HashSet::from(tag_keys.map(str::to_owned)),
         endpoint: Some(endpoint.to_owned()),
         kms_endpoint: Some(endpoint.to_owned()),
         calls_per_second: NonZeroU16::MAX,
@@ -324,8 +331,65 @@ async fn an_empty_token_ends_an_answer_and_a_repeated_one_fails_it() {
         let found = found.expect("an end");
         assert_eq!(found.is_ok(), is_whole, "{token}");
         assert_eq!(calls.load(Ordering::Relaxed), if is_whole { 1 } else { 2 });
-        let (_, next) = fleet.list(None).await.expect("a page");
+        let wanted = Wanted::Ids(&ids);
+        let (_, next) = fleet.list(wanted, None).await.expect("a page");
         assert_eq!(next.is_none(), is_whole, "{token}");
-        assert_eq!(fleet.list(Some("a".to_owned())).await.is_ok(), is_whole, "{token}");
+        assert_eq!(fleet.list(wanted, Some("a".to_owned())).await.is_ok(), is_whole, "{token}");
     }
+}
+
+/// Two tags are wanted; the API has a page for each, and a second one for the first WorkSpaces.
+#[tokio::test]
+async fn the_wanted_tags_of_all_pages_are_read() {
+    let tag = |key: &str, value: &str| json!({ "Key": key, "Value": value });
+    let tagged = |id: &str, tags: serde_json::Value| {
+        let arn = format!("arn:aws:workspaces:eu-west-1:123456789012:workspace/{id}");
+        json!({ "ResourceARN": arn, "Tags": tags })
+    };
+    let first =
+        tagged("ws-000000001", json!([tag("team", "blue"), tag("cost", "7"), tag("x", "y")]));
+    let pages = [
+        (
+            ("team", ""),
+            json!({ "ResourceTagMappingList": [first.clone()], "PaginationToken": "2" }),
+        ),
+        (
+            ("team", "2"),
+            json!({ "ResourceTagMappingList": [tagged("ws-000000002", json!([tag("team", "")]))],
+                "PaginationToken": "" }),
+        ),
+        (("cost", ""), json!({ "ResourceTagMappingList": [first, tagged("no-id", json!([]))] })),
+    ];
+    let app = Router::new().fallback(move |headers: HeaderMap, body: Bytes| async move {
+        assert_eq!(headers["x-amz-target"], "ResourceGroupsTaggingAPI_20170126.GetResources");
+        let asked: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(asked["ResourceTypeFilters"], json!(["workspaces:workspace"]));
+        assert_eq!(asked["ResourcesPerPage"], 100);
+        let filters = asked["TagFilters"].as_array().expect("filters");
+        assert_eq!(filters.len(), 1, "with two of them, a WorkSpace needs both tags");
+        let key = filters[0]["Key"].as_str().expect("a key");
+        let token = asked["PaginationToken"].as_str().unwrap_or_default();
+        let page = pages.iter().find(|(wanted, _)| *wanted == (key, token));
+        page.expect("a known page").1.to_string()
+    });
+    let (listener, url) = listen().await;
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let tags = amazon_with_tags(&url, ["team", "cost"]).tags().await.expect("an answer");
+    let of = |tags: &[(&str, &str)]| {
+        tags.iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let expected = HashMap::from([
+        (id("ws-000000001"), of(&[("team", "blue"), ("cost", "7")])),
+        (id("ws-000000002"), of(&[("team", "")])),
+    ]);
+    assert_eq!(tags, Some(expected));
+
+    let (url, calls) = answering(400, json!({ "__type": "ThrottledException" }).to_string()).await;
+    assert!(amazon_with_tags(&url, ["team"]).tags().await.is_err());
+    assert!(calls.load(Ordering::Relaxed) > 0);
+    let calls_before = calls.load(Ordering::Relaxed);
+    assert_eq!(amazon(&url).tags().await.expect("no call"), None);
+    assert_eq!(calls.load(Ordering::Relaxed), calls_before, "no tags are wanted");
 }

@@ -5,35 +5,50 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use rebuild_workspaces::config::Limits;
-use rebuild_workspaces::error::{Cause, Fault};
-use rebuild_workspaces::fleet::{Fleet, HandOverError, KeyUse, Listed};
-use rebuild_workspaces::ids::WorkspaceId;
+use rebuild_workspaces::error::Cause;
+use rebuild_workspaces::fleet::{Fleet, HandOverError, KeyUse, Listed, Wanted};
+use rebuild_workspaces::ids::{DirectoryId, WorkspaceId};
 use rebuild_workspaces::rebuild::FleetMode;
 use rebuild_workspaces::reconcile::{Reconciler, Synced, Timing};
 use rebuild_workspaces::state::State;
+use rebuild_workspaces::store::Store;
 use rebuild_workspaces::timestamp::Timestamp;
-use rebuild_workspaces::workspace::{Description, OpenRebuild};
-use time::Duration;
+use rebuild_workspaces::workspace::{Description, OpenRebuild, Tags};
+use serde_json::json;
+use time::{Duration, OffsetDateTime};
 
 use super::machine::Machine;
 use super::world::World;
 
-/// A fleet with a fixed listing.
-struct Listing {
-    world: Arc<World>,
-    /// The pages; `None` is a call without an answer.
-    pages: Vec<Option<Vec<Listed>>>,
+/// The directory of a fleet that has one.
+const DIRECTORY: &str = "d-90670000";
+
+/// The pages of a listing; `None` is a call without an answer.
+type ListedPages = Vec<Option<Vec<Listed>>>;
+
+/// A fleet with fixed listings.
+pub struct Listing {
+    pub world: Arc<World>,
+    /// The directories that it names; `None` if it does not answer.
+    pub named: Option<Vec<DirectoryId>>,
+    /// The listing of each directory; that of another one is empty.
+    pub pages: HashMap<DirectoryId, ListedPages>,
     /// WorkSpaces that it describes by id but does not list.
-    unlisted: Vec<WorkspaceId>,
+    pub unlisted: Vec<WorkspaceId>,
     /// A client requests rebuilds of these while sync lists the fleet.
-    requested: Vec<WorkspaceId>,
+    pub requested: Vec<WorkspaceId>,
     /// A client protects these while sync asks for one of them.
-    protected: Vec<WorkspaceId>,
+    pub protected: Vec<WorkspaceId>,
     /// It does not answer questions for these.
-    silent: Vec<WorkspaceId>,
+    pub silent: Vec<WorkspaceId>,
+    /// The tags of WorkSpaces; `None` if none are wanted.
+    pub tags: Result<Option<HashMap<WorkspaceId, Tags>>, &'static str>,
+    /// Another pass saves its progress while this one lists the fleet.
+    pub is_overtaken: bool,
     /// The token that the last page has.
-    ends_with: Option<&'static str>,
-    calls: Mutex<usize>,
+    pub ends_with: Option<&'static str>,
+    /// What was listed: the directory or the ids, and the number of the page.
+    pub calls: Arc<Mutex<Vec<String>>>,
 }
 
 impl Fleet for Listing {
@@ -59,15 +74,8 @@ impl Fleet for Listing {
         panic!("sync rebuilds nothing")
     }
 
-    async fn find(&self, ids: &[WorkspaceId]) -> Result<HashSet<WorkspaceId>, Cause> {
-        assert_eq!(ids.len(), 1, "each is asked for alone");
-        if self.silent.contains(&ids[0]) {
-            return Err("no answer".into());
-        }
-        for id in ids.iter().filter(|id| self.protected.contains(id)) {
-            self.world.protect(id, true).await;
-        }
-        Ok(ids.iter().filter(|id| self.unlisted.contains(id)).cloned().collect())
+    async fn find(&self, _: &[WorkspaceId]) -> Result<HashSet<WorkspaceId>, Cause> {
+        panic!("sync keeps to the rate of listings")
     }
 
     async fn newest_snapshot(
@@ -84,62 +92,156 @@ impl Fleet for Listing {
         panic!("sync rebuilds nothing")
     }
 
-    async fn list(&self, token: Option<String>) -> Result<(Vec<Listed>, Option<String>), Cause> {
-        for id in &self.requested {
-            assert!(self.world.accept(id).await);
+    async fn directories(
+        &self,
+        token: Option<String>,
+    ) -> Result<(Vec<DirectoryId>, Option<String>), Cause> {
+        let named = self.named.as_ref().ok_or("no answer")?;
+        // One a page, and an empty page at the end.
+        let place = token.map_or(0, |token| token.parse().expect("a number"));
+        let page = named.iter().skip(place).take(1).cloned().collect();
+        Ok((page, (place < named.len()).then(|| (place + 1).to_string())))
+    }
+
+    async fn list(
+        &self,
+        wanted: Wanted<'_>,
+        token: Option<String>,
+    ) -> Result<(Vec<Listed>, Option<String>), Cause> {
+        match wanted {
+            Wanted::Directory(id) => self.list_directory(id, token).await,
+            Wanted::Ids(ids) => self.answer(ids).await.map(|listed| (listed, None)),
         }
-        {
-            let mut calls = self.calls.lock().expect("unpoisoned");
-            *calls += 1;
-            assert!(*calls < 10, "it lists for ever");
-        }
-        let number = token.map_or(0, |token| token.parse().unwrap_or_default());
-        let page = self.pages[number].clone().ok_or("no answer")?;
-        let next = (number + 1 < self.pages.len()).then(|| (number + 1).to_string());
-        Ok((page, next.or(self.ends_with.map(str::to_owned))))
+    }
+
+    async fn tags(&self) -> Result<Option<HashMap<WorkspaceId, Tags>>, Cause> {
+        self.tags.clone().map_err(Cause::from)
     }
 }
 
 impl Listing {
-    fn new(world: &Arc<World>, pages: Vec<Option<Vec<Listed>>>) -> Self {
+    pub fn new(world: &Arc<World>, pages: ListedPages) -> Self {
+        Self::of(world, &[(DIRECTORY, pages)])
+    }
+
+    /// A fleet with these directories.
+    pub fn of(world: &Arc<World>, directories: &[(&str, ListedPages)]) -> Self {
+        let pages = directories.iter().map(|(id, pages)| (directory(id), pages.clone()));
         Self {
             world: Arc::clone(world),
-            pages,
+            named: Some(directories.iter().map(|(id, _)| directory(id)).collect()),
+            pages: pages.collect(),
             unlisted: vec![],
             requested: vec![],
             protected: vec![],
             silent: vec![],
+            tags: Ok(None),
+            is_overtaken: false,
             ends_with: None,
-            calls: Mutex::default(),
+            calls: Arc::default(),
         }
     }
 
-    async fn sync(self) -> Result<Synced, Fault> {
+    fn note(&self, call: String) {
+        let mut calls = self.calls.lock().expect("unpoisoned");
+        calls.push(call);
+        assert!(calls.len() < 200, "it lists for ever");
+    }
+
+    async fn list_directory(
+        &self,
+        id: &DirectoryId,
+        token: Option<String>,
+    ) -> Result<(Vec<Listed>, Option<String>), Cause> {
+        for id in &self.requested {
+            assert!(self.world.accept(id).await);
+        }
+        if self.is_overtaken {
+            let store = self.world.process(1).0.store;
+            let mut progress = store.progress().await.expect("an answer");
+            assert!(store.save_progress(&mut progress).await.expect("an answer"));
+        }
+        let number = token.map_or(0, |token| token.parse().unwrap_or_default());
+        self.note(format!("{id} {number}"));
+        let Some(pages) = self.pages.get(id) else { return Ok((vec![], None)) };
+        let page = pages[number].clone().ok_or("no answer")?;
+        let next = (number + 1 < pages.len()).then(|| (number + 1).to_string());
+        Ok((page, next.or(self.ends_with.map(str::to_owned))))
+    }
+
+    async fn answer(&self, ids: &[WorkspaceId]) -> Result<Vec<Listed>, Cause> {
+        self.note(format!("{} ids", ids.len()));
+        if ids.iter().any(|id| self.silent.contains(id)) {
+            return Err("no answer".into());
+        }
+        for id in ids.iter().filter(|id| self.protected.contains(id)) {
+            self.world.protect(id, true).await;
+        }
+        let known = ids.iter().filter(|id| self.unlisted.contains(id));
+        Ok(known.map(|id| listed(id, State::Available)).collect())
+    }
+
+    pub async fn sync(self) -> Synced {
         let world = Arc::clone(&self.world);
-        let store = world.process(0).0.store;
-        Reconciler {
-            store,
-            clock: || world.now(),
-            fleet: self,
-            timing: timing(),
-            limits: Limits::default(),
-        }
-        .sync()
-        .await
+        let clock = || world.now();
+        self.sync_by(clock).await
+    }
+
+    /// A pass with this clock.
+    pub async fn sync_by(self, clock: impl Fn() -> OffsetDateTime) -> Synced {
+        let store = self.world.process(0).0.store;
+        self.pass(store, clock).await
+    }
+
+    /// A pass over this store.
+    pub async fn sync_with(self, store: Store) -> Synced {
+        let world = Arc::clone(&self.world);
+        self.pass(store, || world.now()).await
+    }
+
+    async fn pass(self, store: Store, clock: impl Fn() -> OffsetDateTime) -> Synced {
+        let (fleet, timing, limits) = (self, Timing::of_amazon(), Limits::default());
+        Reconciler { store, clock, fleet, timing, limits }.sync().await.expect("a pass")
     }
 }
 
-fn timing() -> Timing {
-    Timing::of_amazon()
+pub fn directory(id: &str) -> DirectoryId {
+    DirectoryId::try_from(id.to_owned()).expect("an id")
 }
 
-fn listed(id: &WorkspaceId, state: State) -> Listed {
-    let description = Description { user_name: Some("ana".into()), ..Description::default() };
+pub fn listed(id: &WorkspaceId, state: State) -> Listed {
+    listed_in(DIRECTORY, id, state)
+}
+
+pub fn listed_in(directory_id: &str, id: &WorkspaceId, state: State) -> Listed {
+    let description = Description {
+        directory_id: Some(directory_id.to_owned()),
+        user_name: Some("ana".into()),
+        ..Description::default()
+    };
     Listed { workspace_id: id.clone(), state, description }
 }
 
-fn add<const N: usize>(world: &World) -> [WorkspaceId; N] {
-    std::array::from_fn(|_| world.add(Machine::new()))
+pub fn add<const N: usize>(world: &World) -> [WorkspaceId; N] {
+    std::array::from_fn(|_| add_to(world, DIRECTORY))
+}
+
+pub fn add_to(world: &World, directory_id: &str) -> WorkspaceId {
+    let id = world.add(Machine::new());
+    world.edit(&id, |item| item["DirectoryId"] = json!({ "S": directory_id }));
+    id
+}
+
+/// What a pass did that has listed this many WorkSpaces of one directory, and found nothing to change.
+fn complete(listed: usize) -> Synced {
+    Synced {
+        directories: 1,
+        done: 1,
+        listed,
+        has_progressed: true,
+        is_complete: true,
+        ..Synced::default()
+    }
 }
 
 #[tokio::test]
@@ -151,9 +253,8 @@ async fn differences_are_written() {
     let page: Vec<_> = page.map(|(id, state)| listed(id, state)).into();
 
     for (changed_now, again) in [(3, false), (0, true)] {
-        let pass = Listing::new(&world, vec![Some(page.clone())]).sync().await.expect("a pass");
-        let expected =
-            Synced { listed: 3, changed: changed_now, is_complete: true, ..Synced::default() };
+        let pass = Listing::new(&world, vec![Some(page.clone())]).sync().await;
+        let expected = Synced { changed: changed_now, ..complete(3) };
         assert_eq!(pass, expected, "again: {again}");
     }
     for (id, state) in [(&changed, "STOPPED"), (&same, "AVAILABLE"), (&new, "PENDING")] {
@@ -170,7 +271,7 @@ async fn an_attribute_of_another_type_is_replaced() {
     world.edit(&id, |item| item["ComputerName"] = serde_json::json!({ "N": "7" }));
     let mut page = vec![listed(&id, State::Available)];
     page[0].description.computer_name = Some("pc".into());
-    let pass = Listing::new(&world, vec![Some(page)]).sync().await.expect("a pass");
+    let pass = Listing::new(&world, vec![Some(page)]).sync().await;
     assert_eq!((pass.changed, pass.failures), (1, 0));
     assert_eq!(world.item(&id)["ComputerName"]["S"], "pc");
 }
@@ -183,10 +284,9 @@ async fn a_failed_write_does_not_block_the_others() {
     let mut page = vec![listed(&bad, State::Stopped), listed(&good, State::Stopped)];
     page[0].description.bundle_id = Some(String::new());
 
-    let pass = Listing::new(&world, vec![Some(page)]).sync().await.expect("a pass");
+    let pass = Listing::new(&world, vec![Some(page)]).sync().await;
 
-    let expected =
-        Synced { listed: 2, changed: 1, failures: 1, is_complete: true, ..Synced::default() };
+    let expected = Synced { changed: 1, failures: 1, ..complete(2) };
     assert_eq!(pass, expected);
     assert_eq!(world.item(&bad)["State"]["S"], "AVAILABLE");
 }
@@ -194,7 +294,7 @@ async fn a_failed_write_does_not_block_the_others() {
 /// A pass over a fleet that lists these, all AVAILABLE.
 async fn pass_over(world: &Arc<World>, listed_ids: &[&WorkspaceId]) -> Synced {
     let page = listed_ids.iter().map(|id| listed(id, State::Available)).collect();
-    Listing::new(world, vec![Some(page)]).sync().await.expect("a pass")
+    Listing::new(world, vec![Some(page)]).sync().await
 }
 
 #[tokio::test]
@@ -205,7 +305,7 @@ async fn a_workspace_that_left_expires_unless_it_comes_back() {
     for gone in [0, 1, 0] {
         let mut fleet = Listing::new(&world, page.clone());
         fleet.unlisted = vec![unlisted.clone()];
-        assert_eq!(fleet.sync().await.expect("a pass").gone, gone, "it leaves once");
+        assert_eq!(fleet.sync().await.gone, gone, "it leaves once");
         world.pass_time(Duration::minutes(15));
     }
     let item = world.item(&left);
@@ -260,7 +360,7 @@ async fn a_question_without_an_answer_does_not_block_the_others() {
     world.pass_time(Duration::minutes(15));
     let mut fleet = Listing::new(&world, vec![Some(vec![listed(&there, State::Available)])]);
     fleet.silent = vec![silent.clone()];
-    let pass = fleet.sync().await.expect("a pass");
+    let pass = fleet.sync().await;
     assert_eq!((pass.gone, pass.failures), (1, 1));
     assert_eq!(world.item(&silent)["State"]["S"], "AVAILABLE");
     assert_eq!(world.item(&left)["State"]["S"], "TERMINATED");
@@ -274,14 +374,11 @@ async fn nothing_is_asked_when_the_time_is_up() {
     pass_over(&world, &[&there]).await;
     world.pass_time(Duration::minutes(15));
     let fleet = Listing::new(&world, vec![Some(vec![listed(&there, State::Available)])]);
-    let store = world.process(0).0.store;
     let clock = || {
         world.pass_time(Duration::minutes(8));
         world.now()
     };
-    let pass = Reconciler { store, clock, fleet, timing: timing(), limits: Limits::default() };
-    let pass = pass.sync().await.expect("a pass");
-    assert_eq!(pass, Synced { listed: 1, is_complete: true, ..Synced::default() });
+    assert_eq!(fleet.sync_by(clock).await, complete(1));
     assert_eq!(world.item(&left)["State"]["S"], "AVAILABLE");
 }
 
@@ -295,7 +392,7 @@ async fn a_workspace_is_not_missing_while_it_is_rebuilt_or_in_an_unknown_state()
     let mut page = [&there, &open, &unknown].map(|id| listed(id, State::Available));
     page[2].state = State::Unknown;
     let before = [&open, &unknown].map(|id| world.item(id));
-    Listing::new(&world, vec![Some(page.into())]).sync().await.expect("a pass");
+    Listing::new(&world, vec![Some(page.into())]).sync().await;
     for (id, mut before) in [&open, &unknown].into_iter().zip(before) {
         assert!(before.as_object_mut().expect("an item").remove("MissingSince").is_some());
         assert_eq!(world.item(id), before);
@@ -311,7 +408,7 @@ async fn a_protected_workspace_never_expires() {
     for _ in 0..2 {
         let mut fleet = Listing::new(&world, vec![Some(vec![listed(&there, State::Available)])]);
         fleet.protected = vec![between.clone()];
-        fleet.sync().await.expect("a pass");
+        fleet.sync().await;
         world.pass_time(Duration::minutes(15));
     }
     assert!(world.item(&after).get("ExpiresAt").is_some());
@@ -338,7 +435,7 @@ async fn a_protected_workspace_never_expires() {
 async fn a_listing_that_shrinks_is_believed_after_a_day() {
     for (count, vanishing, is_believed) in [(40, 11, false), (40, 10, true), (220, 11, true)] {
         let world = World::new();
-        let ids: Vec<_> = (0..count).map(|_| world.add(Machine::new())).collect();
+        let ids: Vec<_> = (0..count).map(|_| add_to(&world, DIRECTORY)).collect();
         let rest: Vec<_> = ids[vanishing..].iter().collect();
         let is_gone = |id: &WorkspaceId| world.item(id).get("ExpiresAt").is_some();
         for minutes in [0, 15, 24 * 60 - 16] {
@@ -383,7 +480,8 @@ async fn an_empty_token_ends_a_listing_and_a_repeated_one_fails_it() {
     for (token, is_listed) in [("", true), ("1", false), ("0", false)] {
         let mut fleet = Listing::new(&world, pages.clone().into());
         fleet.ends_with = Some(token);
-        assert_eq!(fleet.sync().await.is_ok(), is_listed, "{token}");
+        let pass = fleet.sync().await;
+        assert_eq!((pass.failing == 0, pass.is_complete), (is_listed, is_listed), "{token}");
     }
 }
 
@@ -392,22 +490,20 @@ async fn an_incomplete_or_empty_listing_removes_nothing() {
     let world = World::new();
     let [there, elsewhere] = add(&world);
     let page = || Some(vec![listed(&there, State::Available)]);
-    assert!(Listing::new(&world, vec![page(), None]).sync().await.is_err());
-    let pass = Listing::new(&world, vec![Some(vec![])]).sync().await.expect("a pass");
-    assert_eq!(pass, Synced { is_complete: true, ..Synced::default() });
+    let pass = Listing::new(&world, vec![page(), None]).sync().await;
+    assert_eq!((pass.failing, pass.done, pass.is_complete), (1, 0, false));
+    let pass = Listing::new(&world, vec![Some(vec![])]).sync().await;
+    assert_eq!(pass, complete(0));
     // The time is up after the first page.
     let fleet = Listing::new(&world, vec![page(), Some(vec![])]);
-    let store = world.process(0).0.store;
     let clock = || {
         world.pass_time(Duration::minutes(14));
         world.now()
     };
-    let pass = Reconciler { store, clock, fleet, timing: timing(), limits: Limits::default() }
-        .sync()
-        .await
-        .expect("a pass");
+    let pass = fleet.sync_by(clock).await;
     assert!(!pass.is_complete, "{pass:?}");
-    assert_eq!(world.item(&elsewhere)["State"]["S"], "AVAILABLE");
+    let item = world.item(&elsewhere);
+    assert_eq!((&item["State"]["S"], item.get("MissingSince")), (&"AVAILABLE".into(), None));
 }
 
 #[tokio::test]
@@ -419,8 +515,8 @@ async fn a_workspace_with_an_open_rebuild_is_left_alone() {
     let page = [&before, &during, &there].map(|id| listed(id, State::Stopped));
     let mut fleet = Listing::new(&world, vec![Some(page.into())]);
     fleet.requested = vec![during.clone(), during_missing.clone()];
-    let pass = fleet.sync().await.expect("a pass");
-    let expected = Synced { listed: 3, changed: 1, is_complete: true, ..Synced::default() };
+    let pass = fleet.sync().await;
+    let expected = Synced { changed: 1, ..complete(3) };
     assert_eq!(pass, expected);
     for id in [&before, &before_missing, &during, &during_missing] {
         let item = world.item(id);
@@ -444,7 +540,7 @@ async fn an_outdated_answer_changes_nothing() {
     let ids = [&new_state, &open, &first_rebuild, &other_rebuild];
     let mut read = Vec::new();
     for id in ids {
-        read.push(Some(store.workspace(id).await.expect("an answer").expect("an item")));
+        read.push(Some(world.outline(id).await));
     }
     read.push(None);
     let template = world.item(&other_rebuild);
@@ -457,7 +553,7 @@ async fn an_outdated_answer_changes_nothing() {
     for (id, read) in ids.into_iter().chain([&new]).zip(read) {
         let before = world.item(id);
         let state = State::Stopped;
-        let written = store.refresh(id, read.as_ref(), state, &Description::default()).await;
+        let written = store.refresh(id, read.as_ref(), state, &Description::default(), None).await;
         assert!(!written.expect("an answer"), "{before}");
         if let Some(read) = &read {
             let noted = store.note_missing(read, world.now().into()).await;
@@ -478,7 +574,7 @@ async fn an_outdated_answer_takes_nobody_away() {
     let store = world.process(0).0.store;
     let mut read = Vec::new();
     for id in ids {
-        read.push(store.workspace(id).await.expect("an answer").expect("an item"));
+        read.push(world.outline(id).await);
     }
     world.pass_time(Duration::minutes(15));
     let now = Timestamp::from(world.now());
@@ -506,10 +602,10 @@ async fn an_expired_item_is_not_made_again() {
     let [id] = add(&world);
     world.edit(&id, |item| item["State"]["S"] = "FROZEN".into());
     let store = world.process(0).0.store;
-    let read = store.workspace(&id).await.expect("an answer").expect("an item");
+    let read = world.outline(&id).await;
     world.remove(&id);
     let description = Description::default();
-    let written = store.refresh(&id, Some(&read), State::Stopped, &description).await;
+    let written = store.refresh(&id, Some(&read), State::Stopped, &description, None).await;
     let noted = store.note_missing(&read, world.now().into()).await;
     assert_eq!((written.expect("an answer"), noted.expect("an answer")), (false, false));
     assert!(world.item(&id).is_null());

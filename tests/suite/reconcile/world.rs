@@ -16,14 +16,16 @@ use local::dynamodb;
 use rebuild_workspaces::config::Limits;
 use rebuild_workspaces::control::{Control, Pause, Resumption};
 use rebuild_workspaces::error::{AcceptError, CancelError, Cause};
-use rebuild_workspaces::fleet::{Fleet, HandOverError, IDS_PER_CALL, KeyUse, Listed};
-use rebuild_workspaces::ids::WorkspaceId;
+use rebuild_workspaces::fleet::{Fleet, HandOverError, IDS_PER_CALL, KeyUse, Listed, Wanted};
+use rebuild_workspaces::ids::{DirectoryId, WorkspaceId};
 use rebuild_workspaces::rebuild::{Accepted, Class, FleetMode, Keys, Rebuild};
 use rebuild_workspaces::reconcile::{Followed, Reconciler, Timing};
 use rebuild_workspaces::state::State;
 use rebuild_workspaces::store::{Store, client_config};
 use rebuild_workspaces::timestamp::Timestamp;
-use rebuild_workspaces::workspace::{Description, OpenRebuild, Protection, Simulation};
+use rebuild_workspaces::workspace::{
+    Description, OpenRebuild, Outline, Protection, Simulation, Tags,
+};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
@@ -202,14 +204,30 @@ impl Fleet for FakeFleet {
         }
     }
 
-    async fn list(&self, _: Option<String>) -> Result<(Vec<Listed>, Option<String>), Cause> {
+    /// None, so sync asks for all WorkSpaces of the table.
+    async fn directories(
+        &self,
+        _: Option<String>,
+    ) -> Result<(Vec<DirectoryId>, Option<String>), Cause> {
+        Ok((Vec::new(), None))
+    }
+
+    async fn list(
+        &self,
+        wanted: Wanted<'_>,
+        _: Option<String>,
+    ) -> Result<(Vec<Listed>, Option<String>), Cause> {
+        let Wanted::Ids(ids) = wanted else { panic!("no directory was named") };
         let now = self.world.now();
         let machines = self.world.machines.lock().expect("unpoisoned");
-        let listed = machines.iter().filter_map(|(id, machine)| {
-            let (workspace_id, state) = (id.clone(), machine.shows(now)?);
+        let listed = ids.iter().filter_map(|id| {
+            let (workspace_id, state) = (id.clone(), machines.get(id)?.shows(now)?);
             Some(Listed { workspace_id, state, description: Description::default() })
         });
         Ok((listed.collect(), None))
+    }
+    async fn tags(&self) -> Result<Option<HashMap<WorkspaceId, Tags>>, Cause> {
+        Ok(None)
     }
 }
 
@@ -554,6 +572,11 @@ impl World {
             json!({ "TableName": "workspaces", "Key": { "WorkspaceId": { "S": id.as_str() } } });
         let output = self.database.get_item(serde_json::from_value(get).expect("a get"));
         serde_json::to_value(output.expect("an answer")).expect("JSON")["Item"].take()
+    }
+
+    /// A WorkSpace as sync reads it.
+    pub async fn outline(&self, id: &WorkspaceId) -> Outline {
+        self.accepting.workspace(id).await.expect("an answer").expect("an item").into()
     }
 
     /// The queues of the open rebuilds.
