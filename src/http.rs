@@ -47,10 +47,10 @@ pub async fn invoke(
 
 async fn handle(service: &Service, request: Request) -> Verbatim {
     let start = Instant::now();
-    let mut call = Call::new(service, &request);
+    let mut call = Call::new(&request);
     let response = match Face::of(&call) {
-        Face::Envelope => envelope::answer(&mut call).await,
-        Face::Aws(protocol) => aws::answer(&mut call, protocol).await,
+        Face::Envelope => envelope::answer(service, &mut call).await,
+        Face::Aws(protocol) => aws::answer(service, &mut call, protocol).await,
     };
     let (request_id, caller) = (call.request_id(), call.caller_arn());
     call.log_line.log(request_id, caller, response.status(), start);

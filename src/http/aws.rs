@@ -22,7 +22,7 @@ use super::failure::Failure;
 use crate::error::AcceptError;
 use crate::format::InvalidFormat;
 use crate::ids::Target;
-use crate::service::RebuildRequest;
+use crate::service::{RebuildRequest, Service};
 
 /// The headers by which all attempts of one SDK call recognise each other. PHP sends the second.
 const INVOCATION_IDS: [Header; 2] = [Header::AmzSdkInvocationId, Header::AwsSdkInvocationId];
@@ -61,9 +61,13 @@ impl Protocol {
     }
 }
 
-pub(super) async fn answer(call: &mut Call<'_>, protocol: Protocol) -> Response<Body> {
+pub(super) async fn answer(
+    service: &Service,
+    call: &mut Call<'_>,
+    protocol: Protocol,
+) -> Response<Body> {
     let result = match protocol.decode(call) {
-        Ok(input) => run(call, input).await,
+        Ok(input) => run(service, call, input).await,
         Err(exception) => Err(exception),
     };
     let mut response = protocol.encode(result.as_ref());
@@ -76,18 +80,19 @@ pub(super) async fn answer(call: &mut Call<'_>, protocol: Protocol) -> Response<
     response
 }
 
-async fn run(call: &mut Call<'_>, input: Input) -> Result<Output, Exception> {
+async fn run(service: &Service, call: &mut Call<'_>, input: Input) -> Result<Output, Exception> {
     Ok(match input {
         Input::RebuildWorkspaces(input) => {
-            Output::RebuildWorkspaces(rebuild_workspaces(call, input).await?)
+            Output::RebuildWorkspaces(rebuild_workspaces(service, call, input).await?)
         }
         Input::DescribeWorkspaces(input) => {
-            Output::DescribeWorkspaces(describe_workspaces(call, input).await?)
+            Output::DescribeWorkspaces(describe_workspaces(service, call, input).await?)
         }
     })
 }
 
 async fn rebuild_workspaces(
+    service: &Service,
     call: &mut Call<'_>,
     input: RebuildWorkspacesInput,
 ) -> Result<RebuildWorkspacesOutput, Exception> {
@@ -101,7 +106,7 @@ async fn rebuild_workspaces(
         wait_for_disconnect: None,
         caller: call.caller(),
     };
-    let (error_code, error) = match call.service.accept(&target, request).await {
+    let (error_code, error) = match service.accept(&target, request).await {
         Ok(accepted) => {
             call.log_line.accepted(&accepted);
             return Ok(RebuildWorkspacesOutput { failed_requests: vec![] });
@@ -134,11 +139,12 @@ fn invocation_id<'a>(call: &Call<'a>) -> Option<(&'static str, Result<&'a str, I
 }
 
 async fn describe_workspaces(
+    service: &Service,
     call: &mut Call<'_>,
     input: DescribeWorkspacesInput,
 ) -> Result<DescribeWorkspacesOutput, Exception> {
     let (filter, limit, token) = input.check()?;
     call.log_line.decoded("DescribeWorkspaces", None);
-    let page = call.service.list_workspaces(&filter, limit, token.as_deref()).await?;
+    let page = service.list_workspaces(&filter, limit, token.as_deref()).await?;
     Ok(page.into())
 }

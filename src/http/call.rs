@@ -10,7 +10,7 @@ use super::event::Header;
 use super::failure::{Code, Failure};
 use super::log::LogLine;
 use crate::format::InvalidFormat;
-use crate::service::{Caller, Service};
+use crate::service::Caller;
 
 /// The longest body that is read, in KiB.
 const BODY_LIMIT_KIB: usize = 16;
@@ -19,7 +19,6 @@ const MAX_AGE: Duration = Duration::seconds(15);
 
 /// A request that is being answered.
 pub(super) struct Call<'a> {
-    pub(super) service: &'a Service,
     /// What the log will say about it.
     pub(super) log_line: LogLine,
     request: &'a Request,
@@ -29,13 +28,13 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn new(service: &'a Service, request: &'a Request) -> Self {
+    pub(super) fn new(request: &'a Request) -> Self {
         let context = match request.request_context_ref() {
             Some(RequestContext::ApiGatewayV1(context)) => Some(context),
             Some(_) | None => None,
         };
         let received_at = OffsetDateTime::now_utc();
-        Self { service, log_line: LogLine::default(), request, context, received_at }
+        Self { log_line: LogLine::default(), request, context, received_at }
     }
 
     /// When the request was made: when it reached the API or, if that is earlier by the function's

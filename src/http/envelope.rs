@@ -20,7 +20,7 @@ use crate::error::{AcceptError, CancelError, DescribeRebuildError};
 use crate::ids::Target;
 use crate::rebuild::RebuildId;
 use crate::representation::{ErrorData, RebuildData};
-use crate::service::RebuildRequest;
+use crate::service::{RebuildRequest, Service};
 use crate::workspace::Workspace;
 
 /// Seconds until an open rebuild may have moved on: the reconciler runs once a minute.
@@ -28,8 +28,8 @@ const FOLLOW_SECONDS: &str = "60";
 
 type Answer = Result<Response<Body>, Failure>;
 
-pub(super) async fn answer(call: &mut Call<'_>) -> Response<Body> {
-    let mut response = match route(call).await {
+pub(super) async fn answer(service: &Service, call: &mut Call<'_>) -> Response<Body> {
+    let mut response = match route(service, call).await {
         Ok(response) => response,
         Err(failure) => {
             let response = encode_failure(&failure);
@@ -41,7 +41,7 @@ pub(super) async fn answer(call: &mut Call<'_>) -> Response<Body> {
     response
 }
 
-async fn route(call: &mut Call<'_>) -> Answer {
+async fn route(service: &Service, call: &mut Call<'_>) -> Answer {
     call.check_age()?;
     let resource = Resource::at(call.path()).filter(|_| call.is_path_literal());
     let resource = resource
@@ -53,28 +53,35 @@ async fn route(call: &mut Call<'_>) -> Answer {
             let (target, request) = decode::rebuild_by_body(call)?;
             let rebuilds =
                 format!("{}/workspaces/{}/rebuilds", call.client_path(), target.workspace_id);
-            rebuild(call, &target, request, &rebuilds).await
+            rebuild(service, call, &target, request, &rebuilds).await
         }
         Operation::Rebuild(named) => {
             let (target, request) = (named.target()?, decode::rebuild_by_path(call)?);
-            rebuild(call, &target, request, call.client_path()).await
+            rebuild(service, call, &target, request, call.client_path()).await
         }
-        Operation::ListRebuilds(named) => list_rebuilds(call, &named.target()?).await,
-        Operation::DescribeRebuild(named, id) => describe_rebuild(call, &named.target()?, id).await,
-        Operation::CancelRebuild(named, id) => cancel_rebuild(call, &named.target()?, id).await,
-        Operation::DescribePause => describe_pause(call).await,
-        Operation::Pause => pause(call).await,
-        Operation::Resume => resume(call).await,
-        Operation::ListAllRebuilds => list_all_rebuilds(call).await,
-        Operation::ListWorkspaces(directory) => list_workspaces(call, directory).await,
-        Operation::DescribeWorkspace(named) => describe_workspace(call, &named.target()?).await,
-        Operation::Protect(named) => protect(call, &named.target()?).await,
-        Operation::Unprotect(named) => unprotect(call, &named.target()?).await,
+        Operation::ListRebuilds(named) => list_rebuilds(service, call, &named.target()?).await,
+        Operation::DescribeRebuild(named, id) => {
+            describe_rebuild(service, call, &named.target()?, id).await
+        }
+        Operation::CancelRebuild(named, id) => {
+            cancel_rebuild(service, call, &named.target()?, id).await
+        }
+        Operation::DescribePause => describe_pause(service, call).await,
+        Operation::Pause => pause(service, call).await,
+        Operation::Resume => resume(service, call).await,
+        Operation::ListAllRebuilds => list_all_rebuilds(service, call).await,
+        Operation::ListWorkspaces(directory) => list_workspaces(service, call, directory).await,
+        Operation::DescribeWorkspace(named) => {
+            describe_workspace(service, call, &named.target()?).await
+        }
+        Operation::Protect(named) => protect(service, call, &named.target()?).await,
+        Operation::Unprotect(named) => unprotect(service, call, &named.target()?).await,
     }
 }
 
 /// Requests a rebuild; `rebuilds` is the path of the WorkSpace's rebuilds, as the client sees it.
 async fn rebuild(
+    service: &Service,
     call: &mut Call<'_>,
     target: &Target,
     request: RebuildRequest,
@@ -83,7 +90,7 @@ async fn rebuild(
     call.log_line.decoded("RebuildWorkspaces", Some(&target.workspace_id));
     let location = |id| format!("{rebuilds}/{id}");
     let has_key = request.idempotency_key.is_some();
-    let accepted = match call.service.accept(target, request).await {
+    let accepted = match service.accept(target, request).await {
         Ok(accepted) => accepted,
         Err(error @ AcceptError::OutcomeUnknown { rebuild_id, .. }) => {
             let advice = if has_key {
@@ -113,97 +120,111 @@ async fn rebuild(
     Ok(response)
 }
 
-async fn cancel_rebuild(call: &mut Call<'_>, target: &Target, rebuild_id: &str) -> Answer {
+async fn cancel_rebuild(
+    service: &Service,
+    call: &mut Call<'_>,
+    target: &Target,
+    rebuild_id: &str,
+) -> Answer {
     let id = &target.workspace_id;
     let rebuild_id = to_rebuild_id(rebuild_id).ok_or(CancelError::NotFound)?;
     call.log_line.decoded("CancelRebuild", Some(id));
-    let rebuild = call.service.cancel_rebuild(target, rebuild_id, call.caller()).await?;
+    let rebuild = service.cancel_rebuild(target, rebuild_id, call.caller()).await?;
     Ok(success(StatusCode::OK, RebuildData::new(id, &rebuild, None)))
 }
 
-async fn protect(call: &mut Call<'_>, target: &Target) -> Answer {
+async fn protect(service: &Service, call: &mut Call<'_>, target: &Target) -> Answer {
     let reason = decode::only_reason(call)?;
     call.log_line.decoded("ProtectWorkspace", Some(&target.workspace_id));
-    let workspace = call.service.protect(target, reason, call.caller()).await?;
-    let is_paused = call.service.is_paused(workspace.rebuild()).await;
+    let workspace = service.protect(target, reason, call.caller()).await?;
+    let is_paused = service.is_paused(workspace.rebuild()).await;
     Ok(success(StatusCode::OK, WorkspaceData::new(&workspace, is_paused)))
 }
 
-async fn unprotect(call: &mut Call<'_>, target: &Target) -> Answer {
+async fn unprotect(service: &Service, call: &mut Call<'_>, target: &Target) -> Answer {
     call.log_line.decoded("UnprotectWorkspace", Some(&target.workspace_id));
-    let workspace = call.service.unprotect(target, call.caller()).await?;
-    let is_paused = call.service.is_paused(workspace.rebuild()).await;
+    let workspace = service.unprotect(target, call.caller()).await?;
+    let is_paused = service.is_paused(workspace.rebuild()).await;
     Ok(success(StatusCode::OK, WorkspaceData::new(&workspace, is_paused)))
 }
 
-async fn describe_pause(call: &mut Call<'_>) -> Answer {
+async fn describe_pause(service: &Service, call: &mut Call<'_>) -> Answer {
     call.log_line.decoded("DescribePause", None);
-    let output = call.service.describe_pause().await?;
+    let output = service.describe_pause().await?;
     Ok(success(StatusCode::OK, PauseData::new(&output)))
 }
 
-async fn pause(call: &mut Call<'_>) -> Answer {
+async fn pause(service: &Service, call: &mut Call<'_>) -> Answer {
     let reason = decode::only_reason(call)?;
     call.log_line.decoded("PauseHandOvers", None);
-    let output = call.service.pause(reason, call.caller()).await?;
+    let output = service.pause(reason, call.caller()).await?;
     Ok(success(StatusCode::OK, PauseData::new(&output)))
 }
 
-async fn resume(call: &mut Call<'_>) -> Answer {
+async fn resume(service: &Service, call: &mut Call<'_>) -> Answer {
     call.log_line.decoded("ResumeHandOvers", None);
-    let output = call.service.resume(call.caller()).await?;
+    let output = service.resume(call.caller()).await?;
     Ok(success(StatusCode::OK, PauseData::new(&output)))
 }
 
-async fn describe_workspace(call: &mut Call<'_>, target: &Target) -> Answer {
+async fn describe_workspace(service: &Service, call: &mut Call<'_>, target: &Target) -> Answer {
     call.log_line.decoded("DescribeWorkspace", Some(&target.workspace_id));
-    let workspace = call.service.describe_workspace(target).await?;
-    let is_paused = call.service.is_paused(workspace.rebuild()).await;
+    let workspace = service.describe_workspace(target).await?;
+    let is_paused = service.is_paused(workspace.rebuild()).await;
     Ok(success(StatusCode::OK, WorkspaceData::new(&workspace, is_paused)))
 }
 
-async fn list_workspaces(call: &mut Call<'_>, directory: Option<&str>) -> Answer {
+async fn list_workspaces(
+    service: &Service,
+    call: &mut Call<'_>,
+    directory: Option<&str>,
+) -> Answer {
     let filter = decode::filter(call, directory)?;
     let Paging { limit, token } = decode::paging(call)?;
     call.log_line.decoded("ListWorkspaces", None);
-    let page = call.service.list_workspaces(&filter, limit, token).await?;
+    let page = service.list_workspaces(&filter, limit, token).await?;
     let rebuilds = page.items.iter().filter_map(Workspace::rebuild);
-    let is_paused = call.service.is_paused(rebuilds).await;
+    let is_paused = service.is_paused(rebuilds).await;
     Ok(success(StatusCode::OK, WorkspacesData::new(&page, is_paused)))
 }
 
-async fn list_all_rebuilds(call: &mut Call<'_>) -> Answer {
+async fn list_all_rebuilds(service: &Service, call: &mut Call<'_>) -> Answer {
     let wanted = decode::wanted_rebuilds(call)?;
     let Paging { limit, token } = decode::paging(call)?;
     match wanted {
         Wanted::Open(status) => {
             call.log_line.decoded("ListOpenRebuilds", None);
-            let page = call.service.list_open_rebuilds(status.as_ref(), limit, token).await?;
+            let page = service.list_open_rebuilds(status.as_ref(), limit, token).await?;
             let rebuilds = page.items.iter().filter_map(Workspace::rebuild);
-            let is_paused = call.service.is_paused(rebuilds).await;
+            let is_paused = service.is_paused(rebuilds).await;
             Ok(success(StatusCode::OK, RebuildsData::of_workspaces(&page, is_paused)))
         }
         Wanted::EndedOn(day) => {
             call.log_line.decoded("ListEndedRebuilds", None);
-            let page = call.service.list_ended_rebuilds(day, limit, token).await?;
+            let page = service.list_ended_rebuilds(day, limit, token).await?;
             Ok(success(StatusCode::OK, RebuildsData::of_all(&page)))
         }
     }
 }
 
-async fn list_rebuilds(call: &mut Call<'_>, target: &Target) -> Answer {
+async fn list_rebuilds(service: &Service, call: &mut Call<'_>, target: &Target) -> Answer {
     let Paging { limit, token } = decode::paging(call)?;
     call.log_line.decoded("ListRebuilds", Some(&target.workspace_id));
-    let page = call.service.list_rebuilds(target, limit, token).await?;
-    let is_paused = call.service.is_paused(&page.items).await;
+    let page = service.list_rebuilds(target, limit, token).await?;
+    let is_paused = service.is_paused(&page.items).await;
     Ok(success(StatusCode::OK, RebuildsData::new(&target.workspace_id, &page, is_paused)))
 }
 
-async fn describe_rebuild(call: &mut Call<'_>, target: &Target, rebuild_id: &str) -> Answer {
+async fn describe_rebuild(
+    service: &Service,
+    call: &mut Call<'_>,
+    target: &Target,
+    rebuild_id: &str,
+) -> Answer {
     let rebuild_id = to_rebuild_id(rebuild_id).ok_or(DescribeRebuildError::NotFound)?;
     call.log_line.decoded("DescribeRebuild", Some(&target.workspace_id));
-    let rebuild = call.service.describe_rebuild(target, rebuild_id).await?;
-    let is_paused = call.service.is_paused([&rebuild]).await;
+    let rebuild = service.describe_rebuild(target, rebuild_id).await?;
+    let is_paused = service.is_paused([&rebuild]).await;
     let data = RebuildData::new(&target.workspace_id, &rebuild, is_paused);
     let mut response = success(StatusCode::OK, data);
     if rebuild.ending().is_none() {
