@@ -38,8 +38,8 @@ REGION = "us-east-1"
 STACK = "rebuild-workspaces"
 # The functions, and their programs.
 FUNCTIONS = {
-    "RebuildFunction": "rebuild", "FollowFunction": "reconcile", "SyncFunction": "reconcile",
-    "AnnounceFunction": "announce",
+    "RebuildFunction": "rebuild", "PreviewFunction": "preview", "FollowFunction": "reconcile",
+    "SyncFunction": "reconcile", "AnnounceFunction": "announce",
 }
 # A simulated rebuild takes so long here, so that one can be followed to its end.
 REBUILD_SECONDS = "5"

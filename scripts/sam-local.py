@@ -109,7 +109,7 @@ def answer_of(response):
         return {**answer, "body": response["body"], "isBase64Encoded": True}
     answer["body"] = body = json.loads(response["body"])
     text = json.dumps(answer)
-    generated = {"id": (ID, "<id>"), "created_at": (TIME, "<time>")}
+    generated = {"id": (ID, "<id>"), "created_at": (TIME, "<time>"), "checked_at": (TIME, "<time>")}
     for name, (pattern, placeholder) in generated.items():
         value = body.get("data", {}).get(name, "")
         if pattern.fullmatch(value):
@@ -120,8 +120,11 @@ def answer_of(response):
 def invoke_with(event, options):
     """Invokes the function that an event is for; returns what is wrong with the answer, or None."""
     expected = json.loads(event.with_suffix(".expected.json").read_text())
-    is_request = "httpMethod" in json.loads(event.read_text())
+    resource = json.loads(event.read_text()).get("resource")
+    is_request = resource is not None
     function = "RebuildFunction" if is_request else "AnnounceFunction"
+    if is_request and resource.endswith("/preview"):
+        function = "PreviewFunction"
     done = subprocess.run(
         ["sam", "local", "invoke", function, "--event", event, *options],
         capture_output=True, text=True, cwd=ROOT,
@@ -158,6 +161,10 @@ def call_api(options):
         status, _, rebuild = curl(url + headers["location"])
         if status != 200 or rebuild["data"]["id"] != accepted["data"]["id"]:
             return f"GET {headers['location']}: {status} {rebuild}"
+        path = "/directories/d-906700c3d4/workspaces/ws-connected0001/preview"
+        status, _, preview = curl(url + path)
+        if status != 200 or not preview["data"]["user_connected"]:
+            return f"GET {path}: {status} {preview}"
         for name in ("aws-json-accepted", "aws-cbor-accepted"):
             if (status := resend(url, ROOT / f"events/{name}.json")) != "200":
                 return f"{name}: {status}"

@@ -42,9 +42,9 @@ pub struct Tables {
     pub control: String,
 }
 
-/// What only the reconciler reads.
+/// What the reconciler and the preview function read beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReconcilerConfig {
+pub struct FleetConfig {
     /// How long a rebuild takes in the simulated fleet.
     pub rebuild_time: Duration,
     /// The keys of the tags that sync reads.
@@ -206,7 +206,7 @@ impl Config {
     }
 }
 
-impl ReconcilerConfig {
+impl FleetConfig {
     /// Reads variables through `lookup`.
     ///
     /// # Errors
@@ -292,7 +292,7 @@ mod tests {
     fn keys_of_tags_are_separated_by_commas() {
         for (list, keys) in [("", &[][..]), ("team", &["team"]), ("a, b:c,,a", &["a", "b:c"])] {
             let read =
-                ReconcilerConfig::from_lookup(|name| (name == "TAG_KEYS").then(|| list.to_owned()));
+                FleetConfig::from_lookup(|name| (name == "TAG_KEYS").then(|| list.to_owned()));
             let expected = keys.iter().map(|key| (*key).to_owned()).collect();
             assert_eq!(read.expect("a configuration").tag_keys, expected, "{list}");
         }

@@ -5,6 +5,8 @@
 //! status of a rebuild in it. The cause of a fault is for whoever runs the service; it goes to the log
 //! only (see [`chain`]).
 
+use std::time::Duration;
+
 use crate::ids::WorkspaceId;
 use crate::rebuild::{RebuildId, Status};
 use crate::state::State;
@@ -135,6 +137,26 @@ pub enum WorkspaceError {
     #[error("WorkSpace {0} was not found")]
     NotFound(WorkspaceId),
     /// The table was not read.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why there is no preview of a rebuild. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PreviewError {
+    /// The table has no such WorkSpace, or not in that directory.
+    #[error("WorkSpace {0} was not found")]
+    NotFound(WorkspaceId),
+    /// Other previews have used up the calls to the fleet.
+    #[error("too many requests; nothing was changed; try again later")]
+    TooMany {
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
+    /// The fleet did not answer.
+    #[error("the fleet did not answer; nothing was changed; try again later")]
+    FleetSilent(#[source] Cause),
+    /// See [`Fault`].
     #[error(transparent)]
     Fault(#[from] Fault),
 }

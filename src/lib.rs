@@ -20,6 +20,7 @@
 //! the stream of the table of rebuilds.
 
 pub mod announce;
+pub mod calls;
 pub mod config;
 pub mod control;
 pub mod error;
@@ -27,6 +28,7 @@ pub mod fleet;
 pub mod format;
 pub mod http;
 pub mod ids;
+pub mod preview;
 pub mod progress;
 pub mod reason;
 pub mod rebuild;

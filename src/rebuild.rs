@@ -9,7 +9,7 @@ mod observation;
 use serde::{Deserialize, Serialize};
 use serde_with::{DeserializeFromStr, SerializeDisplay};
 use strum::{Display, EnumString, VariantNames};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 pub use self::end::{
@@ -195,6 +195,27 @@ impl Rebuild {
             reason: self.reason.as_deref(),
             maximum_snapshot_age_hours: self.maximum_snapshot_age_hours,
             wait_for_disconnect: self.wait_for_disconnect,
+        }
+    }
+
+    /// The newest snapshot of the user volume, to which its files go back, if the rebuild may be handed
+    /// over with it at `now`. Without a limit of its own, `default_hours` is the greatest age in hours, if
+    /// there is one.
+    ///
+    /// # Errors
+    /// There is no snapshot, or it is too old.
+    pub fn usable_snapshot(
+        &self,
+        snapshot_at: Option<Timestamp>,
+        now: Timestamp,
+        default_hours: Option<u16>,
+    ) -> Result<Timestamp, FailureCode> {
+        let snapshot_at = snapshot_at.ok_or(FailureCode::NoSnapshot)?;
+        match self.maximum_snapshot_age_hours.or(default_hours) {
+            Some(hours) if now.since(snapshot_at) > Duration::hours(hours.into()) => {
+                Err(FailureCode::SnapshotTooOld)
+            }
+            Some(_) | None => Ok(snapshot_at),
         }
     }
 

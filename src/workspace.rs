@@ -7,12 +7,14 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
+use time::OffsetDateTime;
 
 pub(crate) use self::description::if_readable;
 pub use self::description::{
     DataReplicationSettings, Description, GlobalAccelerator, ModificationState, Properties,
     RelatedWorkspace, SnakeCase, StandbyProperties,
 };
+use crate::error::AcceptError;
 use crate::ids::{BundleId, DirectoryId, Target, UserName, WorkspaceId, WorkspaceName};
 use crate::rebuild::{Keys, Rebuild, RebuildId};
 use crate::state::State;
@@ -62,7 +64,24 @@ impl Workspace {
     /// Whether a request to rebuild it would be accepted now.
     #[must_use]
     pub fn is_rebuildable(&self) -> bool {
-        self.state.is_rebuildable() && !self.has_open_rebuild() && self.protection.is_none()
+        self.refusal().is_none()
+    }
+
+    /// Why a request to rebuild it would be refused now.
+    #[must_use]
+    pub fn refusal(&self) -> Option<AcceptError> {
+        let workspace_id = || self.workspace_id.clone();
+        if self.protection.is_some() {
+            return Some(AcceptError::Protected(workspace_id()));
+        }
+        if !self.state.is_rebuildable() {
+            return Some(AcceptError::InvalidState {
+                workspace_id: workspace_id(),
+                state: self.state,
+                is_open: self.has_open_rebuild(),
+            });
+        }
+        self.has_open_rebuild().then(|| AcceptError::NotReleased(workspace_id()))
     }
 
     /// Whether a rebuild keeps others out.
@@ -99,16 +118,31 @@ impl Workspace {
     /// Its open rebuild, if it has one, and what the reconciler needs beside it.
     #[must_use]
     pub fn into_open_rebuild(self) -> Option<OpenRebuild> {
-        match self.latest {
-            Latest::None | Latest::Released(_) => None,
-            Latest::Open(rebuild) => Some(OpenRebuild {
-                workspace_id: self.workspace_id,
-                rebuild,
-                keys: self.keys,
-                is_protected: self.protection.is_some(),
-                simulation: self.simulation,
-                description: self.description,
-            }),
+        let Latest::Open(rebuild) = &self.latest else { return None };
+        let rebuild = rebuild.clone();
+        Some(self.with(rebuild))
+    }
+
+    /// Its open rebuild or, without one, that of a request at `now`.
+    #[must_use]
+    pub fn into_next_rebuild(self, now: OffsetDateTime) -> OpenRebuild {
+        let rebuild = match &self.latest {
+            Latest::Open(rebuild) => rebuild.clone(),
+            Latest::None | Latest::Released(_) => {
+                Rebuild { previous_state: Some(self.state), ..Rebuild::new(now) }
+            }
+        };
+        self.with(rebuild)
+    }
+
+    fn with(self, rebuild: Rebuild) -> OpenRebuild {
+        OpenRebuild {
+            workspace_id: self.workspace_id,
+            rebuild,
+            keys: self.keys,
+            is_protected: self.protection.is_some(),
+            simulation: self.simulation,
+            description: self.description,
         }
     }
 }

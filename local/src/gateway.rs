@@ -4,12 +4,15 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version, header};
+use axum::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header,
+};
 use axum::response::{IntoResponse, Response};
 use axum::serve::Listener;
 use base64::Engine as _;
@@ -20,7 +23,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use lambda_http::{Context, LambdaEvent};
-use rebuild_workspaces::http;
+use rebuild_workspaces::fleet::Fleet;
+use rebuild_workspaces::http::{self, Event};
+use rebuild_workspaces::preview::Previewer;
 use rebuild_workspaces::service::Service;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -31,19 +36,37 @@ use crate::{docs, fleet};
 
 /// The media type that the template tells API Gateway to be binary.
 pub const BINARY_MEDIA_TYPE: &str = "application/cbor";
+/// The routes of the preview function.
+const PREVIEWS: [&str; 2] = [
+    "/workspaces/{WorkspaceId}/preview",
+    "/directories/{DirectoryId}/workspaces/{WorkspaceId}/preview",
+];
 /// The largest body that API Gateway accepts, in bytes.
 const PAYLOAD_LIMIT: usize = 10 * 1024 * 1024;
 /// How long a client may take to send the head of a request, and how long to send its body.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves the function on a bound listener, for ever.
-pub async fn serve(mut listener: TcpListener, service: Service, read_timeout: Duration) {
+/// The functions behind the API.
+pub struct Functions<F> {
+    /// The API function.
+    pub api: Service,
+    /// The preview function.
+    pub preview: Previewer<F>,
+}
+
+/// Serves the functions on a bound listener, for ever.
+pub async fn serve<F: Fleet + Send + Sync + 'static>(
+    mut listener: TcpListener,
+    functions: Functions<F>,
+    read_timeout: Duration,
+) {
+    let functions = Arc::new(functions);
     loop {
         let (stream, client) = Listener::accept(&mut listener).await;
-        let service = service.clone();
+        let functions = Arc::clone(&functions);
         let answer = service_fn(move |request| {
-            let answer = answer(service.clone(), client, request, read_timeout);
-            async { Ok::<_, Infallible>(answer.await) }
+            let functions = Arc::clone(&functions);
+            async move { Ok::<_, Infallible>(answer(&functions, client, request, read_timeout).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -54,8 +77,8 @@ pub async fn serve(mut listener: TcpListener, service: Service, read_timeout: Du
     }
 }
 
-async fn answer(
-    service: Service,
+async fn answer<F: Fleet + Sync>(
+    functions: &Functions<F>,
     client: SocketAddr,
     request: Request<Incoming>,
     read_timeout: Duration,
@@ -82,20 +105,39 @@ async fn answer(
         return answer;
     }
     if let Some(asked) = fleet::asked_in(&head) {
-        return fleet::answer(&service, asked, &body).await;
+        return fleet::answer(&functions.api, asked, &body).await;
     }
-    let response = invoke(service, event(&head, &body, client, received_at).to_string()).await;
+    let event = event(&head, &body, client, received_at);
+    let response = functions.invoke(&event).await;
     to_http(&response, is_binary(&head.headers, header::ACCEPT))
 }
 
-/// Invokes the function with an event. Event and response are JSON, as in the Lambda runtime.
+impl<F: Fleet + Sync> Functions<F> {
+    /// Invokes the function behind the route of an event.
+    ///
+    /// # Panics
+    /// The event is not a REST API event.
+    pub async fn invoke(&self, event: &Value) -> Value {
+        let is_preview = event["resource"].as_str().is_some_and(|route| PREVIEWS.contains(&route));
+        if !is_preview {
+            return invoke(&self.api, event.to_string()).await;
+        }
+        let Ok(answer) = http::invoke_preview(&self.preview, decode(&event.to_string())).await;
+        serde_json::to_value(answer).expect("a Lambda response is JSON")
+    }
+}
+
+/// Invokes the API function with an event. Event and response are JSON, as in the Lambda runtime.
 ///
 /// # Panics
 /// The event is not a REST API event.
-pub async fn invoke(service: Service, event: String) -> Value {
-    let event = serde_json::from_str(&event).expect("a REST event");
-    let Ok(answer) = http::invoke(&service, LambdaEvent::new(event, Context::default())).await;
+pub async fn invoke(service: &Service, event: String) -> Value {
+    let Ok(answer) = http::invoke(service, decode(&event)).await;
     serde_json::to_value(answer).expect("a Lambda response is JSON")
+}
+
+fn decode(event: &str) -> LambdaEvent<Event> {
+    LambdaEvent::new(serde_json::from_str(event).expect("a REST event"), Context::default())
 }
 
 /// HTTP/1.1 wants exactly one host, and API Gateway a valid one.
@@ -123,9 +165,7 @@ fn is_host(value: &HeaderValue) -> bool {
 /// The event of a request to a regional REST API behind a custom domain, without a base path.
 fn event(head: &Parts, body: &[u8], client: SocketAddr, received_at: OffsetDateTime) -> Value {
     let path = head.uri.path();
-    // API Gateway routes `//x` and `/x/` like `/x`. Only the context keeps the client's spelling.
-    let proxy = path.trim_matches('/');
-    let is_root = proxy.is_empty();
+    let (route, parameters) = route(&head.method, path);
     let text = std::str::from_utf8(body).ok();
     let text = text.filter(|_| !is_binary(&head.headers, header::CONTENT_TYPE));
     // A JSON text cannot hold other bytes.
@@ -143,14 +183,14 @@ fn event(head: &Parts, body: &[u8], client: SocketAddr, received_at: OffsetDateT
     }
     let (headers, header_values) = headers(&head.headers);
     json!({
-        "resource": if is_root { "/" } else { "/{proxy+}" },
+        "resource": route,
         "path": path,
         "httpMethod": head.method.as_str(),
         "headers": headers,
         "multiValueHeaders": header_values,
         "queryStringParameters": last_values(&query_values),
         "multiValueQueryStringParameters": query_values,
-        "pathParameters": if is_root { Value::Null } else { json!({ "proxy": proxy }) },
+        "pathParameters": parameters,
         "stageVariables": null,
         "requestContext": {
             "accountId": "000000000000",
@@ -168,6 +208,23 @@ fn event(head: &Parts, body: &[u8], client: SocketAddr, received_at: OffsetDateT
         "body": if text.is_empty() { Value::Null } else { text.into() },
         "isBase64Encoded": is_base64,
     })
+}
+
+/// The most specific of the template's routes that has this method and path, and its parameters.
+fn route(method: &Method, path: &str) -> (&'static str, Value) {
+    // API Gateway routes `//x` and `/x/` like `/x`. Only the context keeps the client's spelling.
+    let path = path.trim_matches('/');
+    let segments: Vec<_> = path.split('/').collect();
+    match (method, &segments[..]) {
+        (_, [""]) => ("/", Value::Null),
+        (&Method::GET, ["workspaces", id, "preview"]) => {
+            (PREVIEWS[0], json!({ "WorkspaceId": id }))
+        }
+        (&Method::GET, ["directories", directory, "workspaces", id, "preview"]) => {
+            (PREVIEWS[1], json!({ "DirectoryId": directory, "WorkspaceId": id }))
+        }
+        _ => ("/{proxy+}", json!({ "proxy": path })),
+    }
 }
 
 fn headers(headers: &HeaderMap) -> (Map<String, Value>, Map<String, Value>) {

@@ -12,14 +12,17 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use clap::Parser;
 use dynoxide::Database;
+use local::gateway::{self, Functions, READ_TIMEOUT};
 use local::stream::Stream;
-use local::{data_file, dynamodb, eventbridge, gateway};
+use local::{data_file, dynamodb, eventbridge};
 use rebuild_workspaces::announce::Announcer;
+use rebuild_workspaces::calls::Rate;
 use rebuild_workspaces::config::Limits;
-use rebuild_workspaces::config::{AnnounceConfig, Config, ReconcilerConfig};
+use rebuild_workspaces::config::{AnnounceConfig, Config, FleetConfig};
 use rebuild_workspaces::fleet::Fleet;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
+use rebuild_workspaces::preview::Previewer;
 use rebuild_workspaces::rebuild::FleetMode;
 use rebuild_workspaces::reconcile::{Reconciler, Timing};
 use rebuild_workspaces::service::Service;
@@ -136,7 +139,7 @@ async fn run(options: Options) -> Result<(), Error> {
     let environment =
         |name: &str| local_environment(name, &dynamodb_url, &eventbridge_url, &options);
     let config = Config::from_lookup(environment)?;
-    let mut fleet = ReconcilerConfig::from_lookup(environment)?;
+    let mut fleet = FleetConfig::from_lookup(environment)?;
     fleet.limits.hand_over_deadline = time::Duration::seconds(options.deadline_seconds.into());
     fleet.limits.max_concurrent = options.max_concurrent;
     let limits = fleet.limits;
@@ -147,26 +150,31 @@ async fn run(options: Options) -> Result<(), Error> {
         client = client.timeout_config(TimeoutConfig::disabled());
     }
     let store = Store::new(client, config.tables.clone());
-    match config.fleet_mode {
-        FleetMode::Simulated => {
-            let timing = Timing::of_simulated();
-            let fleet = Simulated { rebuild_time: fleet.rebuild_time };
-            tokio::spawn(reconcile(store.clone(), fleet, timing, limits));
-        }
-        FleetMode::AmazonWorkSpaces => {
-            let timing = hurried();
-            let fleet = Amazon::connect(&config, &fleet, http);
-            tokio::spawn(reconcile(store.clone(), fleet, timing, limits));
-        }
-    }
     let interrupted = async {
         // If the handler cannot be installed, Ctrl-C ends the process anyway.
         let _ = tokio::signal::ctrl_c().await;
     };
     let served = async {
         greet(&api_url, &dynamodb_url, &eventbridge_url);
-        let service = Service::new(store, config.fleet_mode, limits.rebuilds_per_day);
-        gateway::serve(api, service, gateway::READ_TIMEOUT).await;
+        let service = Service::new(store.clone(), config.fleet_mode, limits.rebuilds_per_day);
+        match config.fleet_mode {
+            FleetMode::Simulated => {
+                let simulated = Simulated { rebuild_time: fleet.rebuild_time };
+                let preview = Previewer::new(store.clone(), simulated, &fleet);
+                let timing = Timing::of_simulated();
+                tokio::spawn(reconcile(store, simulated, timing, limits));
+                gateway::serve(api, Functions { api: service, preview }, READ_TIMEOUT).await;
+            }
+            FleetMode::AmazonWorkSpaces => {
+                let amazon = |rate: fn(_) -> _| {
+                    let calls = rate(fleet.calls_per_second);
+                    Amazon::connect(&config, &fleet, calls, http.clone())
+                };
+                let preview = Previewer::new(store.clone(), amazon(Rate::previews), &fleet);
+                tokio::spawn(reconcile(store, amazon(Rate::following), hurried(), limits));
+                gateway::serve(api, Functions { api: service, preview }, READ_TIMEOUT).await;
+            }
+        }
     };
     tokio::select! {
         // The handler is there before the greeting says that Ctrl-C ends the run.
@@ -312,6 +320,8 @@ ws-nosnapshot0001 without a snapshot, ws-stalesnapshot0001 with one from January
 ws-disabledkey0001 encrypted with a disabled key, ws-extending0001 with a volume that is being extended, and
 ws-connected0001, whose user stays connected for a minute after a request.
 
+What a rebuild would meet now:
+  curl {api}/workspaces/ws-connected0001/preview
 Accepted, 202:
   curl -i {api}/workspaces/ws-available0001/rebuilds --json '{{"Reason":"ticket 4711"}}'
 Followed, from REQUESTED to SUCCEEDED (or, for ws-stopped0001, to FAILED); the user's files go back to snapshot_at:

@@ -1,7 +1,8 @@
 //! The reconciler: two functions on two schedules, `{"schedule":"follow"}` and `{"schedule":"sync"}`.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use rebuild_workspaces::config::{Config, Limits, ReconcilerConfig, variable};
+use rebuild_workspaces::calls::Rate;
+use rebuild_workspaces::config::{Config, FleetConfig, Limits, variable};
 use rebuild_workspaces::fleet::Fleet;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
@@ -24,9 +25,8 @@ enum Tick {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let read = || {
-        Ok::<_, Error>((Config::from_lookup(variable)?, ReconcilerConfig::from_lookup(variable)?))
-    };
+    let read =
+        || Ok::<_, Error>((Config::from_lookup(variable)?, FleetConfig::from_lookup(variable)?));
     let (config, fleet) = read().inspect_err(|error| tracing::error!(%error, "startup failed"))?;
     let http = transport::http_client(&config.aws);
     let store = Store::connect(&config, http.clone());
@@ -37,7 +37,8 @@ async fn main() -> Result<(), Error> {
             run(store, fleet, Timing::of_simulated(), limits).await
         }
         FleetMode::AmazonWorkSpaces => {
-            let fleet = Amazon::connect(&config, &fleet, http);
+            let fleet =
+                Amazon::connect(&config, &fleet, Rate::following(fleet.calls_per_second), http);
             run(store, fleet, Timing::of_amazon(), limits).await
         }
     }

@@ -4,7 +4,6 @@ mod listed;
 mod tags;
 
 use std::collections::{HashMap, HashSet};
-use std::num::NonZeroU16;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +20,8 @@ use tokio::time::{Instant, sleep_until};
 use self::listed::listed;
 use self::tags::Tagging;
 use super::{Fleet, HandOverError, KeyUse, Listed, Pages, Wanted};
-use crate::config::{Config, ReconcilerConfig};
+use crate::calls::Rate;
+use crate::config::{Config, FleetConfig};
 use crate::error::Cause;
 use crate::ids::{DirectoryId, WorkspaceId};
 use crate::rebuild::{Class, FleetMode};
@@ -44,9 +44,14 @@ pub struct Amazon {
 }
 
 impl Amazon {
-    /// The fleet behind the WorkSpaces API.
+    /// The fleet behind the WorkSpaces API, for a function that makes its `calls` at this rate.
     #[must_use]
-    pub fn connect(config: &Config, fleet: &ReconcilerConfig, http: SharedHttpClient) -> Self {
+    pub fn connect(
+        config: &Config,
+        fleet: &FleetConfig,
+        calls: Rate,
+        http: SharedHttpClient,
+    ) -> Self {
         // For describing. A hand-over turns retries off.
         let retries = RetryConfig::standard().with_max_attempts(2);
         let timeouts = (Duration::from_secs(5), Duration::from_secs(12));
@@ -58,19 +63,15 @@ impl Amazon {
             let client = aws_sdk_resourcegroupstagging::Client::new(&workspaces);
             Tagging::new(client, fleet.tag_keys.clone())
         });
+        let listing = Rate::sync(fleet.calls_per_second);
         let keys = aws_sdk_kms::Client::new(&kms);
-        let fleet = Self::new(Client::new(&workspaces), keys, fleet.calls_per_second);
-        Self { tagging, ..fleet }
+        Self { tagging, ..Self::new(Client::new(&workspaces), keys, calls, listing) }
     }
 
-    /// The fleet behind a client of WorkSpaces and one of KMS. The rate is that of the account; three quarters are for following, and
-    /// a quarter for listing, because they run side by side. AWS allows bursts of 5 (admin guide,
-    /// "ThrottlingException").
+    /// The fleet behind a client of WorkSpaces and one of KMS.
     #[must_use]
-    pub fn new(client: Client, keys: aws_sdk_kms::Client, calls_per_second: NonZeroU16) -> Self {
-        let quarter = Duration::from_secs(4) / u32::from(calls_per_second.get());
-        let calls = RateLimit::new(quarter / 3, 3);
-        let listing = RateLimit::new(quarter, 1);
+    pub fn new(client: Client, keys: aws_sdk_kms::Client, calls: Rate, listing: Rate) -> Self {
+        let (calls, listing) = (RateLimit::new(calls), RateLimit::new(listing));
         Self { client, keys, calls, listing, tagging: None }
     }
 
@@ -298,25 +299,24 @@ fn is_throttling(code: &str) -> bool {
     THROTTLED.contains(&code)
 }
 
-/// A rate limit: one call each `interval`, and `burst` calls at once after a pause. (The generic
-/// cell rate algorithm: `free_at` is when the calls so far would be done at that rate.)
+/// Keeps calls to a rate. (The generic cell rate algorithm: `free_at` is when the calls so far would be
+/// done at that rate.)
 #[derive(Debug)]
 struct RateLimit {
-    interval: Duration,
-    burst: u32,
+    rate: Rate,
     free_at: Mutex<Instant>,
 }
 
 impl RateLimit {
-    fn new(interval: Duration, burst: u32) -> Self {
-        Self { interval, burst, free_at: Mutex::new(Instant::now()) }
+    fn new(rate: Rate) -> Self {
+        Self { rate, free_at: Mutex::new(Instant::now()) }
     }
 
     async fn wait(&self) {
         let start = {
             let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
-            *free_at = (*free_at).max(Instant::now()) + self.interval;
-            *free_at - self.interval * self.burst
+            *free_at = (*free_at).max(Instant::now()) + self.rate.interval;
+            *free_at - self.rate.interval * self.rate.burst
         };
         sleep_until(start).await;
     }
@@ -324,18 +324,17 @@ impl RateLimit {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
+
     use super::*;
 
     /// AWS takes bursts of 5 calls from an account, and 2 calls a second.
     #[tokio::test(start_paused = true)]
     async fn all_calls_together_keep_to_the_rate_of_the_account() {
-        let config = aws_sdk_workspaces::Config::builder().behavior_version_latest();
         let two = NonZeroU16::new(2).expect("not zero");
-        let keys = aws_sdk_kms::Config::builder().behavior_version_latest();
-        let keys = aws_sdk_kms::Client::from_conf(keys.build());
-        let fleet = Amazon::new(Client::from_conf(config.build()), keys, two);
         let begin = Instant::now();
-        let times = async |limit: &RateLimit, count| {
+        let times = async |rate, count| {
+            let limit = RateLimit::new(rate);
             let mut times = Vec::new();
             for _ in 0..count {
                 limit.wait().await;
@@ -343,9 +342,15 @@ mod tests {
             }
             times
         };
-        let (calls, listing) = tokio::join!(times(&fleet.calls, 90), times(&fleet.listing, 30));
-        assert!(calls[89] < Duration::from_secs(59), "three quarters of 2 a second: {calls:?}");
-        let mut all = [calls, listing].concat();
+        let (following, sync, previews) = tokio::join!(
+            times(Rate::following(two), 900),
+            times(Rate::sync(two), 200),
+            times(Rate::previews(two), 100),
+        );
+        let ten_minutes = Duration::from_mins(10);
+        assert!(following[899] <= ten_minutes, "three quarters of 2 a second");
+        assert!(sync[199] <= ten_minutes && previews[99] <= ten_minutes, "a quarter");
+        let mut all = [following, sync, previews].concat();
         all.sort();
         let (mut tokens, mut last) = (5.0, Duration::ZERO);
         for time in all {

@@ -70,6 +70,19 @@ pub(super) async fn answer(
         Ok(input) => run(service, call, input).await,
         Err(exception) => Err(exception),
     };
+    finish(call, protocol, result)
+}
+
+/// Answers for the preview function, which has no operation of AWS.
+pub(super) fn refuse(call: &mut Call<'_>, protocol: Protocol) -> Response<Body> {
+    finish(call, protocol, Err(Exception::unknown_operation()))
+}
+
+fn finish(
+    call: &mut Call<'_>,
+    protocol: Protocol,
+    result: Result<Output, Exception>,
+) -> Response<Body> {
     let mut response = protocol.encode(result.as_ref());
     if let Err(exception) = result {
         call.log_line.failed(exception.failure);

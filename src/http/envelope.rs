@@ -8,8 +8,11 @@ use lambda_http::http::header::{CACHE_CONTROL, LOCATION, RETRY_AFTER};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
+use time::OffsetDateTime;
 
-use self::data::{AcceptedData, PauseData, RebuildsData, WorkspaceData, WorkspacesData};
+use self::data::{
+    AcceptedData, PauseData, PreviewData, RebuildsData, WorkspaceData, WorkspacesData,
+};
 use self::decode::{Paging, Wanted};
 use self::resource::{Operation, Resource};
 use super::body::json::MEDIA_TYPE;
@@ -17,7 +20,9 @@ use super::call::Call;
 use super::failure::{Code, Failure};
 use super::response;
 use crate::error::{AcceptError, CancelError, DescribeRebuildError};
+use crate::fleet::Fleet;
 use crate::ids::Target;
+use crate::preview::Previewer;
 use crate::rebuild::RebuildId;
 use crate::representation::{ErrorData, RebuildData};
 use crate::service::{RebuildRequest, Service};
@@ -28,27 +33,57 @@ const FOLLOW_SECONDS: &str = "60";
 
 type Answer = Result<Response<Body>, Failure>;
 
+/// Answers for the API function.
 pub(super) async fn answer(service: &Service, call: &mut Call<'_>) -> Response<Body> {
-    let mut response = match route(service, call).await {
-        Ok(response) => response,
-        Err(failure) => {
-            let response = encode_failure(&failure);
-            call.log_line.failed(failure);
-            response
-        }
-    };
+    let answer = route(service, call).await;
+    finish(call, answer)
+}
+
+/// Answers for the preview function, which has one operation.
+pub(super) async fn answer_preview<F: Fleet, C: Fn() -> OffsetDateTime>(
+    previewer: &Previewer<F, C>,
+    call: &mut Call<'_>,
+) -> Response<Body> {
+    let answer = preview(previewer, call).await;
+    finish(call, answer)
+}
+
+fn finish(call: &mut Call<'_>, answer: Answer) -> Response<Body> {
+    let mut response = answer.unwrap_or_else(|failure| {
+        let response = encode_failure(&failure);
+        call.log_line.failed(failure);
+        response
+    });
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-async fn route(service: &Service, call: &mut Call<'_>) -> Answer {
+/// What a request asks for.
+fn operation<'a>(call: &Call<'a>) -> Result<Operation<'a>, Failure> {
     call.check_age()?;
     let resource = Resource::at(call.path()).filter(|_| call.is_path_literal());
-    let resource = resource
-        .ok_or_else(|| Failure::refusal(Code::NotFound, "there is nothing at this path"))?;
-    let operation = resource.operation(call.method())?;
+    let operation = resource.ok_or_else(not_here)?.operation(call.method())?;
     decode::check_query(call, operation.parameters())?;
-    match operation {
+    Ok(operation)
+}
+
+fn not_here() -> Failure {
+    Failure::refusal(Code::NotFound, "there is nothing at this path")
+}
+
+async fn preview<F: Fleet, C: Fn() -> OffsetDateTime>(
+    previewer: &Previewer<F, C>,
+    call: &mut Call<'_>,
+) -> Answer {
+    let Operation::Preview(named) = operation(call)? else { return Err(not_here()) };
+    let target = named.target()?;
+    call.log_line.decoded("PreviewRebuild", Some(&target.workspace_id));
+    let preview = previewer.preview(&target).await?;
+    Ok(success(StatusCode::OK, PreviewData::new(&target.workspace_id, preview)))
+}
+
+async fn route(service: &Service, call: &mut Call<'_>) -> Answer {
+    match operation(call)? {
         Operation::RebuildInBody => {
             let (target, request) = decode::rebuild_by_body(call)?;
             let rebuilds =
@@ -74,6 +109,8 @@ async fn route(service: &Service, call: &mut Call<'_>) -> Answer {
         Operation::DescribeWorkspace(named) => {
             describe_workspace(service, call, &named.target()?).await
         }
+        // API Gateway has a route of its own for it, to the preview function.
+        Operation::Preview(_) => Err(not_here()),
         Operation::Protect(named) => protect(service, call, &named.target()?).await,
         Operation::Unprotect(named) => unprotect(service, call, &named.target()?).await,
     }
@@ -283,6 +320,7 @@ fn status(code: Code) -> StatusCode {
         Code::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::Throttled => StatusCode::TOO_MANY_REQUESTS,
         Code::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::OutcomeUnknown => StatusCode::GATEWAY_TIMEOUT,
         Code::InternalError => StatusCode::INTERNAL_SERVER_ERROR,

@@ -35,9 +35,6 @@ impl Header {
     }
 }
 
-/// The pattern of the route that has all paths but the root.
-const ROUTE: &str = "/{proxy+}";
-
 /// The API id in events of the SAM CLI. Their `requestTimeEpoch` is not the time of the request: that of
 /// `sam local start-api` is when it started, that of `sam local generate-event` is in 2015.
 const SAM_API_ID: &str = "1234567890";
@@ -81,18 +78,17 @@ struct Fields {
     multi_value_query_string_parameters: Query,
     /// Starts with the base path of a custom domain, as `requestContext.path` does, but has no stage.
     path: Option<String>,
-    path_parameters: Option<PathParameters>,
+    /// The pattern of the route, such as `/{proxy+}`.
+    resource: Option<String>,
+    #[serde(default)]
+    #[serde_as(as = "DefaultOnNull")]
+    path_parameters: HashMap<String, String>,
     request_context: Context,
     body: Option<String>,
     is_base64_encoded: Option<bool>,
 }
 
 type Query = HashMap<String, Vec<String>>;
-
-#[derive(Debug, Deserialize)]
-struct PathParameters {
-    proxy: Option<String>,
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -125,15 +121,15 @@ impl From<Event> for ApiGatewayProxyRequest {
         request.query_string_parameters = with_values(event.query_string_parameters).into();
         request.multi_value_query_string_parameters =
             with_values(event.multi_value_query_string_parameters).into();
-        let proxy = event.path_parameters.and_then(|parameters| parameters.proxy);
-        request.path_parameters =
-            proxy.map(|path| ("proxy".to_owned(), path)).into_iter().collect();
+        let path = below_root(event.resource.as_deref().unwrap_or_default(), event.path_parameters);
+        request.path_parameters = HashMap::from([("proxy".to_owned(), path)]);
         let Context { api_id, identity, path, request_id, request_time_epoch, .. } =
             event.request_context;
         request.request_context.identity.source_ip = identity.source_ip;
         request.request_context.identity.user_arn = identity.user_arn;
         // `sam local start-api` has the pattern of the route in place of the client's path.
-        request.request_context.path = path.filter(|path| path != ROUTE).or(event.path);
+        let is_client_path = |path: &String| Some(path) != event.resource.as_ref();
+        request.request_context.path = path.filter(is_client_path).or(event.path);
         request.request_context.request_id = request_id;
         // 0, which is the default, stands for none.
         let time = request_time_epoch.filter(|_| api_id.as_deref() != Some(SAM_API_ID));
@@ -145,6 +141,19 @@ impl From<Event> for ApiGatewayProxyRequest {
         request.body = event.body;
         request
     }
+}
+
+/// The path below the API's root, without slashes at its ends: the pattern of the route with the parameters
+/// in it.
+fn below_root(route: &str, mut parameters: HashMap<String, String>) -> String {
+    if let Some(all) = parameters.remove("proxy") {
+        return all;
+    }
+    let segments = route.trim_matches('/').split('/').map(|segment| {
+        let name = segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'));
+        name.and_then(|name| parameters.get(name)).map_or(segment, String::as_str)
+    });
+    segments.collect::<Vec<_>>().join("/")
 }
 
 /// The query, with an empty value for a parameter that has none: to leave it out could widen a listing.

@@ -5,7 +5,7 @@ use strum::IntoStaticStr;
 use super::body::InvalidBody;
 use crate::error::{
     AcceptError, CancelError, Cause, DescribeRebuildError, Fault, ListError, ListRebuildsError,
-    PauseError, ProtectionError, WorkspaceError,
+    PauseError, PreviewError, ProtectionError, WorkspaceError,
 };
 use crate::format::InvalidFormat;
 
@@ -27,6 +27,7 @@ pub(super) enum Code {
     WorkspaceProtected,
     RebuildNotCancellable,
     IdempotencyKeyReused,
+    Throttled,
     ServiceUnavailable,
     OutcomeUnknown,
     InternalError,
@@ -180,6 +181,25 @@ impl From<WorkspaceError> for Failure {
                 Self::refusal(Code::WorkspaceNotFound, error.to_string())
             }
             WorkspaceError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<PreviewError> for Failure {
+    fn from(error: PreviewError) -> Self {
+        let message = error.to_string();
+        match error {
+            PreviewError::NotFound(_) => Self::refusal(Code::WorkspaceNotFound, message),
+            PreviewError::TooMany { retry_after } => {
+                // Rounded up: a second too early is too early.
+                let seconds = retry_after.as_secs() + 1;
+                let header = Some(("retry-after", seconds.to_string()));
+                Self { header, ..Self::refusal(Code::Throttled, message) }
+            }
+            PreviewError::FleetSilent(cause) => {
+                Self::fault(Code::ServiceUnavailable, message, cause).with_retry_after()
+            }
+            PreviewError::Fault(fault) => fault.into(),
         }
     }
 }

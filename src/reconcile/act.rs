@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use super::gate::Gate;
 use super::plan::Action;
-use super::step::usable_snapshot;
 use super::{Reconciler, Step};
 use crate::error::{Cause, chain};
 use crate::fleet::{Fleet, HandOverError, KeyUse};
@@ -153,7 +152,7 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         }
         let snapshot_at = self.fleet.newest_snapshot(open, self.now()).await?;
         let default_hours = self.limits.maximum_snapshot_age_hours;
-        Ok(usable_snapshot(&open.rebuild, snapshot_at, self.now(), default_hours))
+        Ok(open.rebuild.usable_snapshot(snapshot_at, self.now(), default_hours))
     }
 
     /// Whether a KMS key can be used. Asked once in a pass.

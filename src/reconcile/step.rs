@@ -143,27 +143,6 @@ fn in_time(rebuild: &Rebuild, step: Step, look: Look, since: Timestamp) -> Step 
     }
 }
 
-/// The newest snapshot of the user volume, to which its files go back, if a rebuild may be handed over
-/// with it at `now`. Without a limit of the rebuild's own, `default_hours` is the greatest age in
-/// hours, if there is one.
-///
-/// # Errors
-/// There is no snapshot, or it is too old.
-pub(super) fn usable_snapshot(
-    rebuild: &Rebuild,
-    snapshot_at: Option<Timestamp>,
-    now: Timestamp,
-    default_hours: Option<u16>,
-) -> Result<Timestamp, FailureCode> {
-    let snapshot_at = snapshot_at.ok_or(FailureCode::NoSnapshot)?;
-    match rebuild.maximum_snapshot_age_hours.or(default_hours) {
-        Some(hours) if now.since(snapshot_at) > Duration::hours(hours.into()) => {
-            Err(FailureCode::SnapshotTooOld)
-        }
-        Some(_) | None => Ok(snapshot_at),
-    }
-}
-
 /// Whether it is time for a look. A user who is connected seldom disconnects within minutes, and many
 /// such rebuilds must not use up the calls.
 fn is_due(open: &OpenRebuild, now: Timestamp, timing: &Timing) -> bool {

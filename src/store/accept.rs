@@ -98,20 +98,12 @@ fn explain_refusal(
     if let Some(ended) = workspace.keys.find(&rebuild.idempotency_key) {
         return replay(ended.id, ended.id.created_at(), ended.has(parameters));
     }
-    if workspace.protection.is_some() {
-        return Err(AcceptError::Protected(id.clone()));
-    }
-    if !workspace.state.is_rebuildable() {
-        return Err(AcceptError::InvalidState {
-            workspace_id: id.clone(),
-            state: workspace.state,
-            is_open: workspace.has_open_rebuild(),
-        });
+    if let Some(refusal) = workspace.refusal() {
+        return Err(refusal);
     }
     Err(match workspace.latest {
-        Latest::Open(_) => AcceptError::NotReleased(id.clone()),
         Latest::Released(last) if last.id > rebuild.id => overtaken("the last rebuild").into(),
-        Latest::Released(_) | Latest::None => {
+        Latest::Open(_) | Latest::Released(_) | Latest::None => {
             Fault::internal("no clause explains the failed condition").into()
         }
     })

@@ -1,5 +1,6 @@
-//! The table `control`: the item that every hand-over depends on, and the progress of sync. A pass changes
-//! an item only as it has read it; a caller's pause lands in any case, unless a later request came first.
+//! The table `control`: the item that every hand-over depends on, the progress of sync, and the calls of
+//! previews. The functions change an item only as they have read it; a caller's pause lands in any case,
+//! unless a later request came first.
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{
@@ -12,6 +13,7 @@ use time::OffsetDateTime;
 use super::fault::{Written, write_for_caller};
 use super::item::{Item, attribute, from_item, number, string, to_item};
 use super::{Store, ordered_id, overtaken};
+use crate::calls::Calls;
 use crate::control::{Control, Pause, Resumption};
 use crate::error::{Fault, PauseError, Unconfirmed};
 use crate::progress::Progress;
@@ -20,6 +22,8 @@ use crate::progress::Progress;
 const HAND_OVERS: &str = "hand-overs";
 /// The item with the progress of sync.
 const SYNC: &str = "sync";
+/// The item with the calls of previews.
+const PREVIEWS: &str = "previews";
 
 /// The changes of a caller's pause. The first one stays.
 const PAUSE: &str = "SET CallerPause = if_not_exists(CallerPause, :pause), \
@@ -88,6 +92,29 @@ impl Store {
         let current = self.replace(SYNC, read, progress).await?;
         // An earlier attempt may have landed, and its answer was lost.
         Ok(current.is_none_or(|current| current == *progress))
+    }
+
+    /// The calls that previews have taken, read consistently.
+    ///
+    /// # Errors
+    /// The table was not read, or the item is broken.
+    pub async fn preview_calls(&self) -> Result<Calls, Fault> {
+        let item = self.get_item(&self.tables.control, key(PREVIEWS)).await?;
+        item.map_or_else(|| Ok(Calls::default()), from_item)
+    }
+
+    /// Takes calls for a preview. If other previews have taken some since these were `read`, it takes none,
+    /// and returns what they have.
+    ///
+    /// # Errors
+    /// It is not known whether the calls were taken.
+    pub async fn take_preview_calls(
+        &self,
+        read: Calls,
+        taken: Calls,
+    ) -> Result<Option<Calls>, Fault> {
+        let current = self.replace(PREVIEWS, read.version, &taken).await;
+        current.map_err(|Unconfirmed(cause)| Fault::Unreachable(cause))
     }
 
     /// Replaces an item that still has the version that was `read`. Returns the item if it has another.

@@ -6,8 +6,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::announce::Bus;
-use crate::system::{System, service};
-use local::gateway;
+use crate::system::System;
+
+/// The event of the preview function.
+pub const PREVIEW: &str = "/preview.json";
 
 /// The event that is no request.
 const ENDED: &str = "/ended.json";
@@ -17,8 +19,8 @@ async fn each_event_gets_its_expected_answer() {
     let system = System::start().await;
     let mut count = 0;
     for (name, event, expected) in all() {
-        let service = service(&system.store);
-        let response = gateway::invoke(service, event).await;
+        let event = serde_json::from_str(&event).expect("JSON");
+        let response = system.invoke(&event).await;
         assert_eq!(answer_of(&response), expected, "{name}");
         count += 1;
     }
@@ -35,7 +37,7 @@ async fn the_event_of_an_ended_rebuild_is_announced() {
     assert_eq!(bus.taken().len(), 1);
 }
 
-/// Name, text and expected answer of each event of the API function.
+/// Name, text and expected answer of each event of the API.
 pub fn all() -> Vec<(String, String, Value)> {
     folder().into_iter().filter(|(name, ..)| !name.ends_with(ENDED)).collect()
 }
@@ -77,10 +79,11 @@ fn answer_of(response: &Value) -> Value {
     }
     let body: Value =
         serde_json::from_str(response["body"].as_str().expect("a text")).expect("JSON");
-    let generated = ["id", "created_at"].map(|name| body["data"][name].as_str().map(str::to_owned));
+    let generated = ["id", "created_at", "checked_at"];
+    let generated = generated.map(|name| body["data"][name].as_str().map(str::to_owned));
     answer["body"] = body;
     let mut text = answer.to_string();
-    for (value, placeholder) in generated.iter().zip(["<id>", "<time>"]) {
+    for (value, placeholder) in generated.iter().zip(["<id>", "<time>", "<time>"]) {
         if let Some(value) = value {
             text = text.replace(value.as_str(), placeholder);
         }

@@ -539,7 +539,7 @@ async fn a_simulated_rebuild_is_no_earlier_request_for_a_real_one() {
     let again = system.invoke(&event()).await;
     assert_eq!(again["multiValueHeaders"]["idempotency-replayed"], json!(["true"]), "{again}");
     let real = Service::new(system.store.clone(), FleetMode::AmazonWorkSpaces, None);
-    let real = gateway::invoke(real, event().to_string()).await;
+    let real = gateway::invoke(&real, event().to_string()).await;
     assert_eq!(real["statusCode"], 202, "{real}");
     assert_eq!(real["multiValueHeaders"].get("idempotency-replayed"), None, "{real}");
 }

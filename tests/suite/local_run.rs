@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use crate::system::{Answer, Ask, System, listen, send, service};
+use crate::system::{Answer, Ask, System, functions, listen, send};
 
 /// The program. `cargo test` builds only the library of its package, so the first use builds the
 /// program. Naming the tests too gives the dependencies the same features, so cargo reuses them.
@@ -581,8 +581,8 @@ async fn a_body_that_is_cut_off_is_not_too_large() {
 async fn half_a_request_does_not_hold_a_connection_open() {
     let system = System::start().await;
     let (listener, api) = listen().await;
-    let service = service(&system.store);
-    tokio::spawn(gateway::serve(listener, service, Duration::from_millis(50)));
+    let functions = functions(&system.store);
+    tokio::spawn(gateway::serve(listener, functions, Duration::from_millis(50)));
     assert_eq!(send_bytes(&api, b"GET / HT", false).await, "");
     let half = b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{";
     let answer = send_bytes(&api, half, false).await;

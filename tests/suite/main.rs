@@ -19,6 +19,7 @@ mod local_run;
 mod open_rebuilds;
 mod openapi;
 mod pause;
+mod preview;
 mod properties;
 mod race;
 mod random_faults;

@@ -326,7 +326,7 @@ fn operations_within_a_directory_are_the_same() {
         }
         count += 1;
     }
-    assert_eq!(count, 8);
+    assert_eq!(count, 9);
 }
 
 #[test]

@@ -36,8 +36,13 @@ async fn all_at_once(system: &System, headers: &[(&str, &str)]) -> Vec<Value> {
     }
     system.wire.seen();
     let event = || event("POST", "/", headers, body.to_string().as_bytes()).to_string();
-    let requests: JoinSet<_> =
-        environments.into_iter().map(|service| invoke(service, event())).collect();
+    let requests: JoinSet<_> = environments
+        .into_iter()
+        .map(|service| {
+            let event = event();
+            async move { invoke(&service, event).await }
+        })
+        .collect();
     let answers = requests.join_all().await;
     assert_eq!(system.wire.operations(), vec!["UpdateItem"; MANY]);
     answers

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -14,9 +15,10 @@ use ciborium::Value as Cbor;
 use dynoxide::Database;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
-use rebuild_workspaces::config::{Config, Limits, Tables};
+use rebuild_workspaces::config::{Config, FleetConfig, Limits, Tables};
 use rebuild_workspaces::error::Fault;
 use rebuild_workspaces::fleet::simulated::Simulated;
+use rebuild_workspaces::preview::Previewer;
 use rebuild_workspaces::rebuild::FleetMode;
 use rebuild_workspaces::reconcile::{Followed, Reconciler, Timing};
 use rebuild_workspaces::service::Service;
@@ -28,6 +30,7 @@ use tokio::net::TcpListener;
 
 use crate::openapi;
 use crate::wire::Wire;
+use local::gateway::Functions;
 use local::{dynamodb, gateway};
 
 const CREDENTIAL: &str = "AWS4-HMAC-SHA256 \
@@ -103,11 +106,9 @@ impl System {
         let to_wire = client_config(&to_wire, transport::http_client(&to_wire.aws));
         let store = Store::new(change(to_wire), tables());
         let (listener, api) = listen().await;
-        tokio::spawn(gateway::serve(
-            listener,
-            Service::new(store.clone(), mode, Limits::default().rebuilds_per_day),
-            gateway::READ_TIMEOUT,
-        ));
+        let service = Service::new(store.clone(), mode, Limits::default().rebuilds_per_day);
+        let functions = Functions { api: service, ..functions(&store) };
+        tokio::spawn(gateway::serve(listener, functions, gateway::READ_TIMEOUT));
         let config = config(&dynamodb);
         let client = client_config(&config, transport::http_client(&config.aws))
             .timeout_config(TimeoutConfig::disabled());
@@ -142,9 +143,9 @@ impl System {
         reconciler.follow().await
     }
 
-    /// Sends an API Gateway event to the function; returns the Lambda response.
+    /// Sends an API Gateway event to its function; returns the Lambda response.
     pub async fn invoke(&self, event: &Value) -> Value {
-        gateway::invoke(service(&self.store), event.to_string()).await
+        functions(&self.store).invoke(event).await
     }
 
     /// The item of a WorkSpace, as plain JSON.
@@ -180,6 +181,23 @@ impl System {
 /// The service over a store, for the simulated fleet.
 pub fn service(store: &Store) -> Service {
     Service::new(store.clone(), FleetMode::Simulated, Limits::default().rebuilds_per_day)
+}
+
+/// The functions behind the API over a store, for the simulated fleet.
+pub fn functions(store: &Store) -> Functions<Simulated> {
+    let fleet = Simulated { rebuild_time: Duration::ZERO };
+    let preview = Previewer::new(store.clone(), fleet, &fleet_config("http://localhost:1"));
+    Functions { api: service(store), preview }
+}
+
+/// The configuration of a fleet whose WorkSpaces API and KMS are at this URL.
+pub fn fleet_config(endpoint: &str) -> FleetConfig {
+    FleetConfig {
+        endpoint: Some(endpoint.to_owned()),
+        kms_endpoint: Some(endpoint.to_owned()),
+        calls_per_second: NonZeroU16::MAX,
+        ..FleetConfig::from_lookup(|_| None).expect("the defaults")
+    }
 }
 
 /// The names of the tables.

@@ -2,7 +2,6 @@
 //! the local gateway treats bodies as API Gateway does.
 
 use std::collections::{BTreeSet, HashSet};
-use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,11 +11,13 @@ use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
 use local::{dynamodb, gateway};
+use rebuild_workspaces::calls::Rate;
+use rebuild_workspaces::config::FleetConfig;
 use rebuild_workspaces::config::Limits;
-use rebuild_workspaces::config::ReconcilerConfig;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
-use rebuild_workspaces::ids::{BundleId, DirectoryId, WorkspaceId, WorkspaceName};
+use rebuild_workspaces::ids::{BundleId, DirectoryId, Target, WorkspaceId, WorkspaceName};
+use rebuild_workspaces::preview::Previewer;
 use rebuild_workspaces::rebuild::FleetMode;
 use rebuild_workspaces::reconcile::{Reconciler, Timing};
 use rebuild_workspaces::service::{Caller, RebuildRequest, Service};
@@ -29,7 +30,7 @@ use serde_yaml_ng::Value;
 use time::OffsetDateTime;
 
 use crate::events;
-use crate::system::{System, config, service};
+use crate::system::{System, config, fleet_config, service};
 
 /// Actions, each on a resource: `dynamodb:Query` on `WorkspacesTable/index/Bundle`.
 type Permissions = BTreeSet<(String, String)>;
@@ -40,8 +41,10 @@ async fn the_role_of_the_api_function_allows_exactly_its_requests() {
     let (recorder, store) = recorded(&system);
     store.warm_up().await;
     let service = service(&store);
-    for (_, event, _) in events::all() {
-        gateway::invoke(service.clone(), event).await;
+    for (name, event, _) in events::all() {
+        if !name.ends_with(events::PREVIEW) {
+            gateway::invoke(&service, event).await;
+        }
     }
     let directory_id = DirectoryId::try_from("d-906700a1b2".to_owned()).expect("an id");
     let bundle_id = BundleId::try_from("wsb-0a1b2c3d4".to_owned()).expect("an id");
@@ -78,16 +81,11 @@ async fn the_roles_of_the_reconciler_allow_exactly_the_requests_of_their_passes(
     let other = System::start().await;
     // It is encrypted, so its key is asked about.
     accept(&system, "ws-connected0001", FleetMode::AmazonWorkSpaces).await;
-    let fleet = ReconcilerConfig {
-        rebuild_time: Duration::ZERO,
-        tag_keys: HashSet::from(["team".to_owned()]),
-        endpoint: Some(other.api.clone()),
-        kms_endpoint: Some(other.api),
-        calls_per_second: NonZeroU16::MAX,
-        limits: Limits::default(),
-    };
+    let fleet =
+        FleetConfig { tag_keys: HashSet::from(["team".to_owned()]), ..fleet_config(&other.api) };
     let http = SharedHttpClient::new(recorder.clone());
-    let fleet = Amazon::connect(&config(&system.dynamodb), &fleet, http);
+    let calls = Rate::following(fleet.calls_per_second);
+    let fleet = Amazon::connect(&config(&system.dynamodb), &fleet, calls, http);
     let reconciler = Reconciler { store, fleet, clock, timing, limits: Limits::default() };
     reconciler.follow().await.expect("a pass");
     assert_eq!(recorder.sent(), allowed("Follow", true), "real WorkSpaces");
@@ -97,6 +95,28 @@ async fn the_roles_of_the_reconciler_allow_exactly_the_requests_of_their_passes(
     recorder.forget();
     reconciler.sync().await.expect("a pass");
     assert_eq!(recorder.sent(), allowed("Sync", true));
+}
+
+#[tokio::test]
+async fn the_role_of_the_preview_function_allows_exactly_its_requests() {
+    let system = System::start().await;
+    let (recorder, store) = recorded(&system);
+    store.warm_up().await;
+    // It is encrypted, so its key is asked about.
+    let id = WorkspaceId::try_from("ws-connected0001".to_owned()).expect("an id");
+    let target = Target::from(id);
+    let fleet = Simulated { rebuild_time: Duration::ZERO };
+    let config_of_fleet = fleet_config(&System::start().await.api);
+    let previewer = Previewer::new(store.clone(), fleet, &config_of_fleet);
+    previewer.preview(&target).await.expect("a preview");
+    assert_eq!(recorder.sent(), allowed("Preview", false), "simulated");
+
+    let http = SharedHttpClient::new(recorder.clone());
+    let calls = Rate::previews(config_of_fleet.calls_per_second);
+    let fleet = Amazon::connect(&config(&system.dynamodb), &config_of_fleet, calls, http);
+    let previewer = Previewer::new(store, fleet, &config_of_fleet);
+    previewer.preview(&target).await.expect("a preview");
+    assert_eq!(recorder.sent(), allowed("Preview", true), "real WorkSpaces");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use aws_sdk_resourcegroupstagging::Client;
 use aws_sdk_resourcegroupstagging::types::{ResourceTagMapping, TagFilter};
 
 use super::RateLimit;
+use crate::calls::Rate;
 use crate::error::Cause;
 use crate::fleet::Pages;
 use crate::ids::WorkspaceId;
@@ -23,7 +24,11 @@ pub(super) struct Tagging {
 impl Tagging {
     /// AWS allows 15 calls a second of an account; other tools share them.
     pub(super) fn new(client: Client, keys: HashSet<String>) -> Self {
-        Self { client, keys, calls: RateLimit::new(Duration::from_millis(200), 1) }
+        Self {
+            client,
+            keys,
+            calls: RateLimit::new(Rate { interval: Duration::from_millis(200), burst: 1 }),
+        }
     }
 
     /// The tags of all WorkSpaces that have any of them. A filter with several keys would leave out

@@ -4,8 +4,10 @@ use serde::Serialize;
 use serde_with::skip_serializing_none;
 
 use crate::control::Pause;
+use crate::http::failure::Failure;
 use crate::ids::WorkspaceId;
-use crate::rebuild::{Rebuild, RebuildId};
+use crate::preview::{EncryptionKey, Found, Preview, Refusal};
+use crate::rebuild::{ErrorDetail, Failure as RebuildFailure, Rebuild, RebuildId};
 use crate::representation::RebuildData;
 use crate::service::PauseOutput;
 use crate::state::State;
@@ -96,6 +98,53 @@ impl<'a> WorkspaceData<'a> {
             tags: Some(tags).filter(|tags| !tags.is_empty()),
             description: SnakeCase(description),
             rebuild: rebuild.map(|rebuild| RebuildData::new(workspace_id, rebuild, is_paused)),
+        }
+    }
+}
+
+/// What a rebuild would meet now.
+#[skip_serializing_none]
+#[derive(Serialize)]
+pub(super) struct PreviewData<'a> {
+    workspace_id: &'a WorkspaceId,
+    state: State,
+    rebuildable: bool,
+    snapshot_at: Option<Timestamp>,
+    user_connected: Option<bool>,
+    encryption_key: Option<EncryptionKey>,
+    refusal: Option<RefusalData>,
+    checked_at: Timestamp,
+}
+
+#[derive(Serialize)]
+struct RefusalData {
+    code: String,
+    message: String,
+}
+
+impl<'a> PreviewData<'a> {
+    pub(super) fn new(workspace_id: &'a WorkspaceId, preview: Preview) -> Self {
+        let Preview { found, refusal } = preview;
+        let Found { state, snapshot_at, user_connected, encryption_key, checked_at } = found;
+        let refusal = refusal.map(|refusal| match refusal {
+            Refusal::NotAccepted(error) => {
+                let Failure { code, message, .. } = error.into();
+                RefusalData { code: code.into_str().to_owned(), message }
+            }
+            Refusal::Fails(code) => {
+                let ErrorDetail { code, message } = RebuildFailure::Known(code).into();
+                RefusalData { code, message }
+            }
+        });
+        Self {
+            workspace_id,
+            state,
+            rebuildable: refusal.is_none(),
+            snapshot_at,
+            user_connected,
+            encryption_key,
+            refusal,
+            checked_at,
         }
     }
 }

@@ -14,6 +14,7 @@ pub(super) enum Resource<'a> {
     AllRebuilds,
     Workspaces(Within<'a>),
     Workspace(Named<'a>),
+    Preview(Named<'a>),
     Protection(Named<'a>),
     Rebuilds(Named<'a>),
     Rebuild(Named<'a>, &'a str),
@@ -29,6 +30,7 @@ pub(super) enum Operation<'a> {
     ListAllRebuilds,
     ListWorkspaces(Within<'a>),
     DescribeWorkspace(Named<'a>),
+    Preview(Named<'a>),
     Protect(Named<'a>),
     Unprotect(Named<'a>),
     Rebuild(Named<'a>),
@@ -62,6 +64,7 @@ impl<'a> Resource<'a> {
             (None, ["rebuilds"]) => Self::AllRebuilds,
             (_, ["workspaces"]) => Self::Workspaces(directory_id),
             (_, ["workspaces", id]) => Self::Workspace(named(id)),
+            (_, ["workspaces", id, "preview"]) => Self::Preview(named(id)),
             (_, ["workspaces", id, "protection"]) => Self::Protection(named(id)),
             (_, ["workspaces", id, "rebuilds"]) => Self::Rebuilds(named(id)),
             (_, ["workspaces", id, "rebuilds", rebuild]) => Self::Rebuild(named(id), rebuild),
@@ -74,7 +77,9 @@ impl<'a> Resource<'a> {
         match self {
             Self::Root => &["POST"],
             Self::Pause => &["GET", "PUT", "DELETE"],
-            Self::AllRebuilds | Self::Workspaces(_) | Self::Workspace(_) => &["GET"],
+            Self::AllRebuilds | Self::Workspaces(_) | Self::Workspace(_) | Self::Preview(_) => {
+                &["GET"]
+            }
             Self::Protection(_) => &["PUT", "DELETE"],
             Self::Rebuilds(_) => &["GET", "POST"],
             Self::Rebuild(..) => &["GET", "DELETE"],
@@ -91,6 +96,7 @@ impl<'a> Resource<'a> {
             (Self::AllRebuilds, "GET") => Operation::ListAllRebuilds,
             (Self::Workspaces(within), "GET") => Operation::ListWorkspaces(within),
             (Self::Workspace(named), "GET") => Operation::DescribeWorkspace(named),
+            (Self::Preview(named), "GET") => Operation::Preview(named),
             (Self::Protection(named), "PUT") => Operation::Protect(named),
             (Self::Protection(named), "DELETE") => Operation::Unprotect(named),
             (Self::Rebuilds(named), "POST") => Operation::Rebuild(named),
@@ -129,6 +135,7 @@ impl Operation<'_> {
             | Self::Pause
             | Self::Resume
             | Self::DescribeWorkspace(_)
+            | Self::Preview(_)
             | Self::Protect(_)
             | Self::Unprotect(_)
             | Self::Rebuild(_)

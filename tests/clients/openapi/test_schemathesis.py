@@ -28,4 +28,4 @@ def test_all_answers_are_as_documented(tmp_path):
     print(done.stdout)
     assert done.returncode == 0, done.stdout
     assert re.search(r"(\d+) generated, \1 passed", done.stdout)
-    assert "Tested: 21" in done.stdout
+    assert "Tested: 23" in done.stdout

@@ -13,8 +13,9 @@ use aws_smithy_cbor::protocol::RpcV2CborProtocol;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
+use rebuild_workspaces::calls::Rate;
+use rebuild_workspaces::config::FleetConfig;
 use rebuild_workspaces::config::Limits;
-use rebuild_workspaces::config::ReconcilerConfig;
 use rebuild_workspaces::fleet::amazon::Amazon;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::fleet::{Fleet, HandOverError, Wanted};
@@ -28,7 +29,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use crate::aws_cbor::bytes;
-use crate::system::{Ask, System, config, listen};
+use crate::system::{Ask, System, config, fleet_config, listen};
 
 /// A client of the WorkSpaces API at this endpoint.
 fn amazon(endpoint: &str) -> Amazon {
@@ -37,15 +38,10 @@ fn amazon(endpoint: &str) -> Amazon {
 
 fn amazon_with_tags<const N: usize>(endpoint: &str, tag_keys: [&str; N]) -> Amazon {
     let config = config("http://localhost:1");
-    let fleet = ReconcilerConfig {
-        rebuild_time: Duration::ZERO,
-        tag_keys: HashSet::from(tag_keys.map(str::to_owned)),
-        endpoint: Some(endpoint.to_owned()),
-        kms_endpoint: Some(endpoint.to_owned()),
-        calls_per_second: NonZeroU16::MAX,
-        limits: Limits::default(),
-    };
-    Amazon::connect(&config, &fleet, transport::http_client(&config.aws))
+    let tag_keys = HashSet::from(tag_keys.map(str::to_owned));
+    let fleet = FleetConfig { tag_keys, ..fleet_config(endpoint) };
+    let calls = Rate::following(fleet.calls_per_second);
+    Amazon::connect(&config, &fleet, calls, transport::http_client(&config.aws))
 }
 
 /// The same over CBOR, which the next releases of the SDK will prefer.
@@ -59,7 +55,8 @@ fn amazon_over_cbor(endpoint: &str) -> Amazon {
         .protocol(RpcV2CborProtocol::new())
         .endpoint_url(endpoint);
     let keys = aws_sdk_kms::Client::from_conf(keys);
-    Amazon::new(Client::from_conf(config.build()), keys, NonZeroU16::MAX)
+    let rate = Rate::following(NonZeroU16::MAX);
+    Amazon::new(Client::from_conf(config.build()), keys, rate, rate)
 }
 
 fn id(text: &str) -> WorkspaceId {

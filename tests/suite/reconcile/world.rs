@@ -50,7 +50,7 @@ pub struct World {
 /// How the fleet treats calls.
 #[derive(Debug, Default)]
 pub struct Traffic {
-    /// It accepts 1.5 calls a second, with bursts of 3; a call that has to wait moves the clock.
+    /// It accepts 1.5 calls a second, one after another; a call that has to wait moves the clock.
     pub is_paced: bool,
     /// If set, it throttles half of all calls.
     pub throttling: Option<Chance>,
@@ -316,7 +316,7 @@ impl World {
             let free_at = traffic.free_at.map_or(*now, |free_at| free_at.max(*now)) + INTERVAL;
             traffic.free_at = Some(free_at);
             traffic.calls += 1;
-            *now = (*now).max(free_at - 3 * INTERVAL);
+            *now = (*now).max(free_at - INTERVAL);
         }
         traffic.throttling.as_mut().is_some_and(|chance| chance.one_in(2))
     }
