@@ -149,13 +149,13 @@ class Account:
         definition = definition["Properties"]["DefinitionBody"]
         gateway = self.client("apigateway")
         self.api = re.match(r"https://(\w+)", self.outputs["ApiUrl"])[1]
-        function = functions.get_function(FunctionName=self.outputs["RebuildFunction"])
-        names = {
-            "AWS::Partition": "aws", "AWS::Region": REGION,
-            "RebuildFunction.Arn": function["Configuration"]["FunctionArn"],
-        }
+        names = {"AWS::Partition": "aws", "AWS::Region": REGION}
+        for name in ("RebuildFunction", "PreviewFunction"):
+            function = functions.get_function(FunctionName=self.outputs[name])
+            names[f"{name}.Arn"] = function["Configuration"]["FunctionArn"]
         for resource in gateway.get_resources(restApiId=self.api)["items"]:
-            for name, method in definition["paths"][resource["path"]].items():
+            # A part of a path has no method.
+            for name, method in definition["paths"].get(resource["path"], {}).items():
                 method_name = {"x-amazon-apigateway-any-method": "ANY"}.get(name, name.upper())
                 at = {"restApiId": self.api, "resourceId": resource["id"], "httpMethod": method_name}
                 secured = self.resolve(method["security"])

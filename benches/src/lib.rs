@@ -124,6 +124,14 @@ pub fn ended() -> serde_json::Result<String> {
     compact(include_str!("../../events/ended.json"))
 }
 
+/// `events/preview.json`, in the same way.
+///
+/// # Errors
+/// If it is not JSON.
+pub fn preview() -> serde_json::Result<String> {
+    compact(include_str!("../../events/preview.json"))
+}
+
 fn compact(json: &str) -> serde_json::Result<String> {
     Ok(serde_json::from_str::<serde_json::Value>(json)?.to_string())
 }

@@ -108,14 +108,22 @@ def server(answer):
 
 
 class Fleet:
-    """A stand-in for the WorkSpaces API: WorkSpaces by id, each with the time of its newest snapshot."""
+    """A stand-in for the WorkSpaces API: WorkSpaces by id, each with the time of its newest snapshot. All
+    their users are disconnected."""
 
-    def __init__(self, snapshots):
-        self.snapshots, self.rebuilt = snapshots, []
+    def __init__(self, snapshots, key=None):
+        self.snapshots, self.rebuilt, self.key = snapshots, [], key
+        # The policy of the only role that calls; None allows everything.
+        self.policy = None
 
     def answer(self, headers, body):
         operation, asked = headers["x-amz-target"].partition(".")[2], json.loads(body)
+        if not self.allows(f"workspaces:{operation}"):
+            return 400, b'{"__type":"AccessDeniedException","message":"not authorized"}'
         return 200, json.dumps(getattr(self, operation)(**asked)).encode()
+
+    def allows(self, action):
+        return self.policy is None or any(action in statement["Action"] for statement in self.policy["Statement"])
 
     def DescribeWorkspaceDirectories(self, **_):
         return {"Directories": [{"DirectoryId": "d-906700a1b2"}]}
@@ -123,14 +131,17 @@ class Fleet:
     def DescribeWorkspaces(self, WorkspaceIds=(), **_):
         ids = [id for id in WorkspaceIds or self.snapshots if id in self.snapshots]
         state = lambda id: "REBUILDING" if id in self.rebuilt else "AVAILABLE"
-        return {"Workspaces": [{"WorkspaceId": id, "DirectoryId": "d-906700a1b2", "State": state(id)} for id in ids]}
+        encryption = {"VolumeEncryptionKey": self.key, "UserVolumeEncryptionEnabled": True} if self.key else {}
+        one = lambda id: {"WorkspaceId": id, "DirectoryId": "d-906700a1b2", "State": state(id), **encryption}
+        return {"Workspaces": [one(id) for id in ids]}
 
     def DescribeWorkspaceSnapshots(self, WorkspaceId):
         snapshot = {"SnapshotTime": self.snapshots[WorkspaceId].timestamp()}
         return {"RebuildSnapshots": [snapshot], "RestoreSnapshots": [snapshot]}
 
     def DescribeWorkspacesConnectionStatus(self, WorkspaceIds):
-        return {"WorkspacesConnectionStatus": []}
+        one = lambda id: {"WorkspaceId": id, "ConnectionState": "DISCONNECTED"}
+        return {"WorkspacesConnectionStatus": [one(id) for id in WorkspaceIds]}
 
     def RebuildWorkspaces(self, RebuildWorkspaceRequests):
         self.rebuilt += [request["WorkspaceId"] for request in RebuildWorkspaceRequests]

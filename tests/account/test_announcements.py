@@ -157,13 +157,13 @@ def test_records_can_be_announced_again(announced, tmp_path):
     first = {event["detail"]["id"] for event in queue.take()}
     assert first == {rebuild["id"] for rebuild in said}
     [script] = commands("## Announce again", page=PAGE)
-    definition, query, scan = script.partition("aws dynamodb query")[0], *script.split("aws dynamodb ")[1:]
+    definition, of_one, of_day = script.partition("aws dynamodb query")[0], *script.split("aws dynamodb ")[1:]
     variables = {
         "REBUILDS": stack.running.outputs["RebuildsTable"],
         "ANNOUNCE_FUNCTION": stack.running.outputs["AnnounceFunction"],
     }
-    one = definition + "aws dynamodb " + query.replace("ws-0a1b2c3d4", "ws-nosnapshot0001")
-    day = definition + "aws dynamodb " + scan.replace("2026-11-24", said[0]["ended_at"][:10])
+    one = definition + "aws dynamodb " + of_one.replace("ws-0a1b2c3d4", "ws-nosnapshot0001")
+    day = definition + "aws dynamodb " + of_day.replace("2026-11-24", said[0]["ended_at"][:10])
     for script, wanted in ((one, said[:1]), (day, said)):
         assert '{"batchItemFailures": []}' in run(stack, ADMINISTRATOR, script, tmp_path, **variables)
         again = [event["detail"] for event in queue.take()]

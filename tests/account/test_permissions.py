@@ -1,11 +1,13 @@
 """Each permission of the functions' roles is needed: without it, something breaks."""
 
 import copy
+import datetime
 import json
 
 import pytest
-from conftest import FIGURES
+from conftest import FIGURES, Fleet, server
 from parliament import analyze_policy_string
+from test_parameters import REAL
 
 # Lambda itself writes logs and traces with these, reads the stream, and notes what failed. ministack does
 # so without, so that their absence would not show.
@@ -37,6 +39,11 @@ def api_works(stack):
     body = {"WorkspaceName": "build-desk-1"}
     statuses.append(stack.call(stack.operator, "POST", "/", body, **by_name)[0])
     return all(status < 500 for status in statuses)
+
+
+def previewing_works(stack):
+    """Asks for a preview; whether that did not fail."""
+    return stack.call(stack.operator, "GET", "/workspaces/ws-available0001/preview")[0] == 200
 
 
 def following_works(stack):
@@ -110,6 +117,7 @@ def test_a_linter_finds_nothing_in_the_policies(stack):
     "role, name, works",
     [
         ("RebuildRole", "rebuild", api_works),
+        ("PreviewRole", "preview", previewing_works),
         ("FollowRole", "follow", following_works),
         ("AnnounceRole", "announce", announcing_works),
     ],
@@ -132,3 +140,92 @@ def test_without_any_permission_something_breaks(stack, role, name, works):
         assert works(stack), f"after {permission}"
         FIGURES["permissions taken away"] += 1
     assert unneeded == []
+
+
+# What becomes of a rebuild, of one that waits for its user, and of the pass, if a permission is missing.
+HANDED_OVER, WAITS = ("STARTED", None), ("REQUESTED", None)
+DENIALS = {
+    "workspaces:RebuildWorkspaces": (2 * [("FAILED", "AccessDeniedException")], "ok"),
+    "workspaces:DescribeWorkspaceSnapshots": ([WAITS, WAITS], "failed"),
+    "workspaces:DescribeWorkspaces": ([WAITS, WAITS], "failed"),
+    "workspaces:DescribeWorkspacesConnectionStatus": ([HANDED_OVER, WAITS], "failed"),
+    "kms:DescribeKey": ([HANDED_OVER, HANDED_OVER], "ok"),
+}
+PREVIEWS = {
+    "workspaces:DescribeWorkspaceSnapshots": 503,
+    "workspaces:DescribeWorkspaces": 503,
+    "workspaces:DescribeWorkspacesConnectionStatus": 503,
+    "kms:DescribeKey": "UNKNOWN",
+    "dynamodb:GetItem": 500,
+    "dynamodb:PutItem": 503,
+}
+
+
+def test_each_permission_for_the_fleet_that_is_missing_has_its_answer(empty):
+    """The stand-in for the WorkSpaces API asks the role's policy, as AWS does; the emulator, for KMS."""
+    stack = empty
+    now = datetime.datetime.now(datetime.UTC)
+    numbers = iter(range(100))
+    keys = stack.running.client("kms")
+    key = keys.create_key()["KeyMetadata"]["Arn"]
+    fleet = Fleet({f"ws-fleet{number:04}": now for number in range(100)}, key)
+    with server(fleet.answer) as stack.running.fleet:
+        stack.deploy(**REAL, WorkspacesCallsPerSecond="999")
+        stack.put(fleet.snapshots)
+        operator = stack.running.user("operator", stack.running.outputs["OperatorPolicy"])
+        formation, identities = (stack.running.client(name) for name in ("cloudformation", "iam"))
+
+        def policy_of(role):
+            role = formation.describe_stack_resource(StackName="rebuild-workspaces", LogicalResourceId=role)
+            at = {"RoleName": role["StackResourceDetail"]["PhysicalResourceId"], "PolicyName": "fleet"}
+            return at, identities.get_role_policy(**at)["PolicyDocument"]
+
+        def without(policy, action):
+            less = copy.deepcopy(policy)
+            for statement in less["Statement"]:
+                actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+                statement["Action"] = [other for other in actions if other != action] or ["workspaces:None"]
+            return less
+
+        def rebuild(**body):
+            """A rebuild that passes have tried to hand over, and whether all passes were without errors."""
+            id = f"ws-fleet{next(numbers):04}"
+            status, accepted = stack.call(operator, "POST", f"/workspaces/{id}/rebuilds", body)
+            assert status == 202, accepted
+            errors = [stack.running.follow() for _ in range(2)]
+            found = stack.call(operator, "GET", f"/workspaces/{id}/rebuilds/{accepted['data']['id']}")[1]["data"]
+            stack.call(operator, "DELETE", f"/workspaces/{id}/rebuilds/{found['id']}")
+            stack.running.follow()
+            code = found.get("error", {}).get("code")
+            return (found["status"], code), "failed" if any(errors) else "ok"
+
+        at, policy = policy_of("FollowRole")
+        actions = {action for s in policy["Statement"] for action in
+                   (s["Action"] if isinstance(s["Action"], list) else [s["Action"]])}
+        assert actions == set(DENIALS)
+        for action, (expected, passes) in DENIALS.items():
+            fleet.policy = without(policy, action)
+            identities.put_role_policy(**at, PolicyDocument=json.dumps(fleet.policy))
+            plain, waiting = rebuild(), rebuild(WaitForDisconnect=True)
+            assert [plain[0], waiting[0]] == expected, action
+            assert plain[1] == passes, action
+            FIGURES["permissions taken away"] += 1
+        fleet.policy = None
+        identities.put_role_policy(**at, PolicyDocument=json.dumps(policy))
+        assert rebuild() == (HANDED_OVER, "ok")
+        keys.disable_key(KeyId=key)
+        assert rebuild() == (("FAILED", "ENCRYPTION_KEY_UNUSABLE"), "ok")
+        keys.enable_key(KeyId=key)
+
+        def preview():
+            path = f"/workspaces/ws-fleet{next(numbers):04}/preview"
+            status, answer = stack.call(operator, "GET", path)
+            return answer["data"]["encryption_key"] if status == 200 else status
+
+        at, policy = policy_of("PreviewRole")
+        assert preview() == "ENABLED"
+        for action, expected in PREVIEWS.items():
+            fleet.policy = without(policy, action)
+            identities.put_role_policy(**at, PolicyDocument=json.dumps(fleet.policy))
+            assert preview() == expected, action
+            FIGURES["permissions taken away"] += 1

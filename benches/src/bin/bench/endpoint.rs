@@ -1,4 +1,4 @@
-//! The stub of DynamoDB and EventBridge, and the little HTTP that the benchmark speaks.
+//! The stub of AWS's services, and the little HTTP that the benchmark speaks.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use rustls::pki_types::PrivateKeyDer;
 
 use crate::Result;
 
-/// Answers every request at once, over HTTP or TLS, and counts new connections.
+/// Answers every request at once with the same body, over HTTP or TLS, and counts new connections.
 pub struct Endpoint {
     pub url: String,
     pub connections: Arc<AtomicUsize>,
@@ -20,7 +20,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Starts the threads that answer before the first connection. They end with the process.
-    pub fn start(tls: Option<Arc<rustls::ServerConfig>>) -> Result<Self> {
+    pub fn start(tls: Option<Arc<rustls::ServerConfig>>, body: &'static str) -> Result<Self> {
         // A name, so that the clients have to resolve it. It stands for the same address for both sides.
         let listener = TcpListener::bind("localhost:0")?;
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -36,9 +36,9 @@ impl Endpoint {
                     let _ = stream.set_nodelay(true);
                     let _ = match tls.clone().map(rustls::ServerConnection::new) {
                         Some(Ok(session)) => {
-                            converse(rustls::StreamOwned::new(session, stream), &closes)
+                            converse(rustls::StreamOwned::new(session, stream), body, &closes)
                         }
-                        _ => converse(stream, &closes),
+                        _ => converse(stream, body, &closes),
                     };
                 }
             });
@@ -47,11 +47,11 @@ impl Endpoint {
     }
 }
 
-fn converse(stream: impl Read + Write, closes: &AtomicBool) -> Result<()> {
+fn converse(stream: impl Read + Write, body: &str, closes: &AtomicBool) -> Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
         read_request(&mut stream, "/")?;
-        answer(stream.get_mut(), "200 OK", r#"{"Entries":[{"EventId":"1"}]}"#)?;
+        answer(stream.get_mut(), "200 OK", body)?;
         if closes.load(Ordering::SeqCst) {
             return Ok(());
         }

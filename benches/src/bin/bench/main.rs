@@ -1,7 +1,7 @@
 //! Builds the function and the programs that it is compared with, drives their real bootstraps in
 //! turn through a Runtime API on loopback, and prints the tables of benches/README.md.
 //!
-//! DynamoDB and EventBridge are one stub that answers every request at once, so that it adds neither
+//! AWS's services are one stub that answers every request at once, so that it adds neither
 //! time nor variance to the comparison.
 
 mod endpoint;
@@ -12,11 +12,12 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use benches::{build, built, ended};
+use benches::{build, built, ended, preview};
 
 use self::endpoint::{Endpoint, certificate};
 use self::program::Program;
@@ -34,17 +35,33 @@ const MEMORY_MB: [u64; 3] = [128, 256, 512];
 const SHARE_ROUNDS: usize = 15;
 const SHARE_REQUESTS: usize = 20;
 
+/// What DynamoDB and EventBridge answer.
+const EVENTS: &str = r#"{"Entries":[{"EventId":"1"}]}"#;
+/// What DynamoDB, the WorkSpaces API and KMS answer to the questions of a preview.
+const FLEET: &str = r#"{
+    "Item":{"WorkspaceId":{"S":"ws-nosnapshot0001"},"State":{"S":"AVAILABLE"}},
+    "Workspaces":[{"WorkspaceId":"ws-nosnapshot0001","State":"AVAILABLE",
+        "VolumeEncryptionKey":"key","UserVolumeEncryptionEnabled":true}],
+    "WorkspacesConnectionStatus":[{"WorkspaceId":"ws-nosnapshot0001","ConnectionState":"CONNECTED"}],
+    "RebuildSnapshots":[{"SnapshotTime":1764547200}],
+    "KeyMetadata":{"KeyId":"key","KeyState":"Enabled"}
+}"#;
+
 fn main() -> Result<()> {
     // Two builds, so that neither package enables features in the dependencies of the other.
     build(&["-p", "rebuild-workspaces", "--bins"])?;
     build(&["-p", "benches", "--bin", "hello", "--bin", "idiomatic"])?;
-    let [hello, idiomatic, rebuild, announce] =
-        [built("hello")?, built("idiomatic")?, built("rebuild")?, built("announce")?];
+    let names = ["hello", "idiomatic", "rebuild", "announce", "preview"];
+    let [hello, idiomatic, rebuild, announce, previewer] = names.map(built);
+    let (hello, idiomatic, rebuild) = (hello?, idiomatic?, rebuild?);
+    let (announce, previewer) = (announce?, previewer?);
     let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
 
-    let dynamodb = Endpoint::start(None)?;
+    let dynamodb = Endpoint::start(None, EVENTS)?;
     let (tls, ca) = certificate()?;
-    let secure = Endpoint::start(Some(tls))?;
+    let secure = Endpoint::start(Some(Arc::clone(&tls)), EVENTS)?;
+    let fleet = Endpoint::start(None, FLEET)?;
+    let secure_fleet = Endpoint::start(Some(tls), FLEET)?;
     let bundles = std::env::temp_dir().join(format!("benches-{}", std::process::id()));
     std::fs::create_dir_all(&bundles)?;
     let (ca_alone, with_public) = (bundles.join("ca.pem"), bundles.join("bundle.pem"));
@@ -76,6 +93,14 @@ fn main() -> Result<()> {
         program.event = ended()?;
         programs.push(program);
     }
+    for (name, endpoint, bundle) in
+        [("previewing", &fleet, None), ("previewing, TLS", &secure_fleet, Some(&*ca_alone))]
+    {
+        let mut program = Program::new(name, &previewer, endpoint, bundle);
+        program.event = preview()?;
+        program.fleet_mode = "AmazonWorkSpaces";
+        programs.push(program);
+    }
     if let Some(interpreter) = python_with_boto3() {
         for (name, endpoint, bundle) in [
             ("Python, boto3", &dynamodb, None),
@@ -97,8 +122,11 @@ fn main() -> Result<()> {
     } else {
         println!("(skipped the count of instructions: no valgrind)\n");
     }
-    let with_tls: Vec<_> =
-        programs[..counted].iter().filter(|program| program.name.ends_with("TLS")).collect();
+    let is_shared = |program: &&Program| {
+        program.name.ends_with("TLS")
+            && !["announcing", "Python"].iter().any(|start| program.name.starts_with(start))
+    };
+    let with_tls: Vec<_> = programs.iter().filter(is_shared).collect();
     print!("{}", shares(&with_tls)?);
     std::fs::remove_dir_all(bundles)?;
     Ok(())

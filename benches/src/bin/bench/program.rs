@@ -23,6 +23,7 @@ pub struct Program<'a> {
     pub arguments: Vec<PathBuf>,
     pub event: String,
     pub endpoint: &'a Endpoint,
+    pub fleet_mode: &'static str,
     bundle: Option<PathBuf>,
 }
 
@@ -39,6 +40,7 @@ impl<'a> Program<'a> {
             arguments: vec![],
             event: event().expect("events/ has it"),
             endpoint,
+            fleet_mode: "Simulated",
             bundle: bundle.map(Into::into),
         }
     }
@@ -97,10 +99,13 @@ impl<'a> Program<'a> {
             .env("AWS_SESSION_TOKEN", "t".repeat(1_000))
             .env("AWS_ENDPOINT_URL_DYNAMODB", &self.endpoint.url)
             .env("AWS_ENDPOINT_URL_EVENTBRIDGE", &self.endpoint.url)
+            .env("AWS_ENDPOINT_URL_KMS", &self.endpoint.url)
+            .env("FLEET_ENDPOINT_URL", &self.endpoint.url)
             .env("EVENT_BUS_NAME", "default")
             .env("WORKSPACES_TABLE", "workspaces")
             .env("REBUILDS_TABLE", "rebuilds")
             .env("CONTROL_TABLE", "control")
+            .env("FLEET_MODE", self.fleet_mode)
             .stdout(Stdio::null());
         if let Some(bundle) = &self.bundle {
             command.env("AWS_CA_BUNDLE", bundle).env("SSL_CERT_FILE", bundle);
