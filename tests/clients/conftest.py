@@ -4,6 +4,7 @@ import collections
 import contextlib
 import http.client
 import http.server
+import json
 import os
 import pathlib
 import re
@@ -23,6 +24,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from local_run import built  # noqa: E402
 
 REGION = "us-east-1"
+# How many WorkSpaces a local run has.
+SAMPLES = len(json.loads((ROOT / "seed/workspaces.json").read_text())["workspaces"])
 
 
 class LocalRun:

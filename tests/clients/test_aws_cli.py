@@ -5,7 +5,7 @@ import json
 import pathlib
 
 import pytest
-from conftest import aws
+from conftest import SAMPLES, aws
 from contract import DESCRIBE, REBUILD, REFUSING, ROWS, UNKNOWN_ID, failed_request
 
 AVAILABLE = "ws-available0001"
@@ -53,7 +53,7 @@ def test_a_retry_of_its_own_after_a_lost_answer_is_a_success(local, relay):
 
 def test_paging(shared):
     everything = describe(shared.url)
-    assert len(everything) == 23
+    assert len(everything) == SAMPLES
     assert describe(shared.url, "--page-size", "5") == everything
     directory = describe(shared.url, "--directory-id", "d-906700a1b2", "--page-size", "2")
     assert directory == describe(shared.url, "--directory-id", "d-906700a1b2")

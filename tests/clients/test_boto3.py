@@ -5,7 +5,7 @@ import functools
 import botocore.exceptions
 import pytest
 from break_request import change
-from conftest import CBOR, JSON, boto3_client
+from conftest import CBOR, JSON, SAMPLES, boto3_client
 from contract import DESCRIBE, REBUILD, REFUSING, ROWS, UNKNOWN_ID, failed_request
 
 AVAILABLE = "ws-available0001"
@@ -77,7 +77,7 @@ def test_paging_lists_every_workspace_once(connect, shared):
     client = connect(shared.url)
     pages = client.get_paginator("describe_workspaces")
     everything = states(client)
-    assert len(everything) == 23
+    assert len(everything) == SAMPLES
     for filters in [
         {},
         {"DirectoryId": "d-906700a1b2"},

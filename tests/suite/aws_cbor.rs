@@ -203,7 +203,7 @@ async fn a_listing_is_paged_as_over_json() {
         assert_eq!(body_of(&cbor), json);
         token = json["NextToken"].as_str().map(str::to_owned);
     }
-    assert_eq!(token, None, "23 WorkSpaces are three pages");
+    assert_eq!(token, None, "all samples are on three pages");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use rebuild_workspaces::workspace::Filter;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
-use crate::system::{Answer, Ask, System};
+use crate::system::{Answer, Ask, SAMPLES, System};
 
 const ID: &str = "ws-available0001";
 const DIRECTORY: &str = "d-906700a1b2";
@@ -338,7 +338,7 @@ async fn protection_requests_are_checked() {
             assert_eq!(system.send(&Ask::new(method, &path)).await, not_found("ws-nosuchone0001"));
         }
     }
-    assert_eq!(system.scan("workspaces").await.len(), 23, "no item was made");
+    assert_eq!(system.scan("workspaces").await.len(), SAMPLES, "no item was made");
 }
 
 #[tokio::test]
@@ -445,7 +445,7 @@ async fn walk(system: &System, path: &str, member: &str) -> (Vec<String>, Vec<St
 async fn workspaces_are_listed_by_filter() {
     let system = System::start().await;
     let (all, _) = walk(&system, "/workspaces", "workspaces").await;
-    assert_eq!(all.len(), 23);
+    assert_eq!(all.len(), SAMPLES);
     let one = system.send(&Ask::get(&format!("/workspaces/{ID}"))).await.data();
     let listed = system
         .send(&Ask::get("/workspaces?user_name=bo.lindqvist&directory_id=d-906700a1b2"))

@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use crate::system::{Answer, Ask, System, functions, listen, send};
+use crate::system::{Answer, Ask, SAMPLES, System, functions, listen, send};
 
 /// The program. `cargo test` builds only the library of its package, so the first use builds the
 /// program. Naming the tests too gives the dependencies the same features, so cargo reuses them.
@@ -494,7 +494,7 @@ async fn a_killed_first_start_leaves_a_usable_file() {
 
         let local = Local::start(&options).await;
         let answer = send(&local.api, &Ask::aws("DescribeWorkspaces", "{}")).await;
-        assert_eq!(answer.json()["Workspaces"].as_array().map(Vec::len), Some(23), "{point}");
+        assert_eq!(answer.json()["Workspaces"].as_array().map(Vec::len), Some(SAMPLES), "{point}");
         assert_eq!(send(&local.api, &Ask::rebuild("ws-available0001")).await.status, 202);
         local.kill().await;
     }

@@ -33,6 +33,9 @@ use crate::wire::Wire;
 use local::gateway::Functions;
 use local::{dynamodb, gateway};
 
+/// How many WorkSpaces the seed has.
+pub const SAMPLES: usize = 23;
+
 const CREDENTIAL: &str = "AWS4-HMAC-SHA256 \
     Credential=test/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
 

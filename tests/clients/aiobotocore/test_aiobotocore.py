@@ -5,7 +5,7 @@ import asyncio
 import botocore.exceptions
 import pytest
 from aiobotocore.session import get_session
-from conftest import CBOR, JSON, REGION
+from conftest import CBOR, JSON, REGION, SAMPLES
 
 AVAILABLE = "ws-available0001"
 
@@ -37,4 +37,4 @@ def test_both_operations_an_error_and_paging(local, protocol):
     assert accepted == []
     assert again == "InvalidResourceState.Workspace"
     assert error.response["Error"]["Code"] == "InvalidParameterValuesException"
-    assert len(listed) == len(set(listed)) == 23
+    assert len(listed) == len(set(listed)) == SAMPLES

@@ -11,6 +11,7 @@ import pathlib
 import subprocess
 
 import botocore
+from conftest import SAMPLES
 
 HERE = pathlib.Path(__file__).parent
 MESSAGE = "The DirectoryId parameter is required when UserName is used."
@@ -26,7 +27,7 @@ def output(*command, **environment):
 
 def check(seen):
     listed = seen.pop("listed")
-    assert len(listed) == len(set(listed)) == 23
+    assert len(listed) == len(set(listed)) == SAMPLES
     assert seen == {
         "accepted": 0,
         "again": "InvalidResourceState.Workspace",

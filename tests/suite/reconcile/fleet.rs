@@ -29,7 +29,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use crate::aws_cbor::bytes;
-use crate::system::{Ask, System, config, fleet_config, listen};
+use crate::system::{Ask, SAMPLES, System, config, fleet_config, listen};
 
 /// A client of the WorkSpaces API at this endpoint.
 fn amazon(endpoint: &str) -> Amazon {
@@ -145,7 +145,7 @@ async fn sync_copies_the_fleet_into_the_table() {
         let timing = Timing::of_amazon();
         let pass = Reconciler { store, fleet, clock, timing, limits: Limits::default() };
         let pass = pass.sync().await.expect("a pass");
-        let expected = (23, changed, gone, true);
+        let expected = (SAMPLES, changed, gone, true);
         assert_eq!((pass.listed, pass.changed, pass.gone, pass.is_complete), expected);
     }
     let now = front.store.workspace(&id("ws-available0001")).await.expect("an answer");
