@@ -155,18 +155,19 @@ impl<F: Fleet, C: Fn() -> OffsetDateTime> Reconciler<F, C> {
         Ok(open.rebuild.usable_snapshot(snapshot_at, self.now(), default_hours))
     }
 
-    /// Whether a KMS key can be used. Asked once in a pass.
+    /// Whether a KMS key can be used. Asked once in a pass, even without an answer: a KMS that hangs must not
+    /// use up the time of the pass.
     async fn key(&self, key: &str, gate: &Gate) -> Result<KeyUse, Cause> {
         let mut keys = gate.keys().await;
         if let Some(known) = keys.get(key) {
-            return Ok(*known);
+            return known.ok_or_else(|| "KMS did not answer earlier in this pass".into());
         }
-        let answer = self.fleet.key(key).await?;
-        if answer == KeyUse::NotAllowedToAsk {
+        let answer = self.fleet.key(key).await;
+        if matches!(answer, Ok(KeyUse::NotAllowedToAsk)) {
             warn!(key, "an encryption key was not checked: kms:DescribeKey is denied");
         }
-        keys.insert(key.to_owned(), answer);
-        Ok(answer)
+        keys.insert(key.to_owned(), answer.as_ref().ok().copied());
+        answer
     }
 
     /// Claims a rebuild in its item, then calls the fleet, at once or not at all. The claim is taken

@@ -23,8 +23,8 @@ pub(super) struct Gate {
     /// As it was last read or written. The lock makes the hand-overs of a pass count one after another.
     control: Mutex<Control>,
     is_closed: AtomicBool,
-    /// What KMS has said of each key. The lock makes a pass ask once for each.
-    keys: Mutex<HashMap<String, KeyUse>>,
+    /// What KMS has said of each key; `None` if it did not answer. The lock makes a pass ask once for each.
+    keys: Mutex<HashMap<String, Option<KeyUse>>>,
     pub(super) breaker: Breaker,
 }
 
@@ -50,14 +50,14 @@ impl Gate {
         self.is_closed.store(true, Ordering::Relaxed);
     }
 
-    pub(super) async fn keys(&self) -> MutexGuard<'_, HashMap<String, KeyUse>> {
+    pub(super) async fn keys(&self) -> MutexGuard<'_, HashMap<String, Option<KeyUse>>> {
         self.keys.lock().await
     }
 
     /// How many keys this pass was not allowed to ask about.
     pub(super) async fn unchecked_keys(&self) -> usize {
         let keys = self.keys().await;
-        keys.values().filter(|key| **key == KeyUse::NotAllowedToAsk).count()
+        keys.values().filter(|key| **key == Some(KeyUse::NotAllowedToAsk)).count()
     }
 
     pub(super) async fn control(&self) -> MutexGuard<'_, Control> {

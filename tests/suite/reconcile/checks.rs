@@ -66,6 +66,34 @@ async fn a_key_is_asked_about_once_in_a_pass() {
     assert_eq!((named(&calls, "ask key"), named(&calls, "hand over")), (1, 61));
 }
 
+/// A KMS that hangs takes seconds to fail a question, so a question for each rebuild would use up the time of
+/// the pass.
+#[tokio::test]
+async fn a_key_without_an_answer_is_asked_about_again_only_in_the_next_pass() {
+    const WITH_KEY: usize = 30;
+    let requested = async || {
+        let world = World::new();
+        for _ in 0..WITH_KEY {
+            world.add_requested(encrypted()).await;
+        }
+        world.pass_time(Duration::SECOND);
+        world.add_requested(Machine { key: Some("another".to_owned()), ..Machine::new() }).await;
+        world.add_requested(Machine::new()).await;
+        world
+    };
+    let calls = requested().await.faulty_pass(None).await;
+    let question = calls.iter().position(|call| *call == "ask key").expect("it is asked");
+    let world = requested().await;
+    let (process, line) = world.process(0);
+    line.fail(Some((question + 1, Fault::NotDone)));
+    let pass = process.follow().await.expect("a pass");
+    let asked = named(&line.calls(), "ask key");
+    assert_eq!((asked, pass.handed_over, pass.failures), (2, 2, WITH_KEY), "{pass:?}");
+
+    let calls = world.faulty_pass(None).await;
+    assert_eq!((named(&calls, "ask key"), named(&calls, "hand over")), (1, WITH_KEY));
+}
+
 /// A question without an answer is asked again in the next pass.
 #[tokio::test]
 async fn nothing_is_wiped_before_kms_has_answered() {
