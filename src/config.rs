@@ -242,7 +242,7 @@ impl FleetConfig {
             rebuild_time: Duration::from_secs(seconds.into()),
             tag_keys: tag_keys(&env.optional("TAG_KEYS").unwrap_or_default()),
             endpoint: env.first(&["FLEET_ENDPOINT_URL"], http_url)?,
-            kms_endpoint: env.first(&["AWS_ENDPOINT_URL_KMS"], http_url)?,
+            kms_endpoint: env.first(&["AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL"], http_url)?,
             calls_per_second: env
                 .first(&["WORKSPACES_CALLS_PER_SECOND"], number)?
                 .unwrap_or(default_rate),
