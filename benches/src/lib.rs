@@ -15,6 +15,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, PutRequest, ReturnValuesOnConditionCheckFailure, WriteRequest,
 };
+use rebuild_workspaces::config::{Config, ConfigError};
 use rebuild_workspaces::store::{ACCEPT, ACCEPT_CONDITION};
 
 /// Builds with `cargo build --release` and these arguments.
@@ -87,6 +88,21 @@ pub fn update_item(client: &Client) -> UpdateItemFluentBuilder {
         request = request.expression_attribute_values(name, text(value));
     }
     request
+}
+
+/// The functions' configuration with the tables of a DynamoDB at this URL.
+///
+/// # Errors
+/// None, unless a variable is missing here.
+pub fn config(dynamodb: &str) -> Result<Config, ConfigError> {
+    Config::from_lookup(|name| match name {
+        "AWS_ENDPOINT_URL_DYNAMODB" => Some(dynamodb.to_owned()),
+        "AWS_CA_BUNDLE" | "SSL_CERT_FILE" | "FLEET_MODE" | "MAX_REBUILDS_PER_DAY" => None,
+        "WORKSPACES_TABLE" => Some("workspaces".to_owned()),
+        "REBUILDS_TABLE" => Some("rebuilds".to_owned()),
+        "CONTROL_TABLE" => Some("control".to_owned()),
+        _ => Some("local".to_owned()),
+    })
 }
 
 /// Puts WorkSpaces in AVAILABLE into the table, 25 at a time.

@@ -14,6 +14,7 @@ use rebuild_workspaces::timestamp::Timestamp;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use crate::open_rebuilds::open_item;
 use crate::system::{Ask, System};
 
 /// The directory and the bundle of the whole fleet.
@@ -111,27 +112,7 @@ fn open_rebuild(number: usize, since: &str) -> Value {
     let (queue, status) =
         [("REQUESTED", "REQUESTED"), ("HANDED_OVER", "STARTED"), ("REBUILDING", "STARTED")]
             [number % 3];
-    let mut rebuild = json!({
-        "Id": format!("01941f29-7c00-7000-8000-{number:012x}"),
-        "CreatedAt": since,
-        "Status": status,
-        "IdempotencyKey": "k",
-        "FleetMode": "Simulated",
-        "Attempt": 0,
-    });
-    if status == "STARTED" {
-        for name in ["ClaimedAt", "SnapshotAt", "StartedAt"] {
-            rebuild[name] = json!(since);
-        }
-        rebuild["ClaimId"] = json!("11111111-1111-4111-8111-111111111111");
-    }
-    json!({
-        "WorkspaceId": workspace_id(number),
-        "State": "REBUILDING",
-        "OpenRebuild": queue,
-        "OpenSince": since,
-        "Rebuild": rebuild,
-    })
+    open_item(&workspace_id(number), number, since, (queue, status))
 }
 
 /// Write units of an accepted rebuild, by the number of keys that its WorkSpace remembers: each key

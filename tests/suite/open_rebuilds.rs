@@ -30,6 +30,16 @@ fn second(number: usize) -> String {
 
 /// A WorkSpace with an open rebuild.
 fn item(number: usize, since: &str, queue: &str, status: &str) -> Value {
+    open_item(&id_of(number), number, since, (queue, status))
+}
+
+/// The item of a WorkSpace with an open rebuild, whose id has this number.
+pub fn open_item(
+    workspace_id: &str,
+    number: usize,
+    since: &str,
+    (queue, status): (&str, &str),
+) -> Value {
     let mut rebuild = json!({
         "Id": format!("01941f29-7c00-7000-8000-{number:012x}"),
         "CreatedAt": since,
@@ -45,7 +55,7 @@ fn item(number: usize, since: &str, queue: &str, status: &str) -> Value {
         rebuild["ClaimId"] = json!("11111111-1111-4111-8111-111111111111");
     }
     json!({
-        "WorkspaceId": id_of(number),
+        "WorkspaceId": workspace_id,
         "State": "REBUILDING",
         "OpenRebuild": queue,
         "OpenSince": since,

@@ -5,8 +5,7 @@ use std::error::Error;
 use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
-use benches::{Requests, add_workspaces};
-use rebuild_workspaces::config::Config;
+use benches::{Requests, add_workspaces, config};
 use rebuild_workspaces::config::Limits;
 use rebuild_workspaces::fleet::simulated::Simulated;
 use rebuild_workspaces::ids::{Target, WorkspaceId};
@@ -25,14 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let url = format!("http://{}", listener.local_addr()?);
     let database = local::dynamodb::in_memory().map_err(|error| error.to_string())?;
     tokio::spawn(dynoxide::server::serve_on(listener, database));
-    let config = Config::from_lookup(|name| match name {
-        "AWS_ENDPOINT_URL_DYNAMODB" => Some(url.clone()),
-        "AWS_CA_BUNDLE" | "SSL_CERT_FILE" | "FLEET_MODE" | "MAX_REBUILDS_PER_DAY" => None,
-        "WORKSPACES_TABLE" => Some("workspaces".to_owned()),
-        "REBUILDS_TABLE" => Some("rebuilds".to_owned()),
-        "CONTROL_TABLE" => Some("control".to_owned()),
-        _ => Some("local".to_owned()),
-    })?;
+    let config = config(&url)?;
     let requests = Requests::default();
     let client = client_config(&config, transport::http_client(&config.aws));
     let counted = client.clone().interceptor(requests.clone());

@@ -9,8 +9,8 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
-use benches::Requests;
-use rebuild_workspaces::config::{Config, Limits};
+use benches::{Requests, config};
+use rebuild_workspaces::config::Limits;
 use rebuild_workspaces::error::Cause;
 use rebuild_workspaces::fleet::{Fleet, HandOverError, KeyUse, Listed, Wanted};
 use rebuild_workspaces::ids::{DirectoryId, WorkspaceId};
@@ -63,14 +63,7 @@ fn start_database() -> Result<(Child, String), Box<dyn Error>> {
 }
 
 async fn measure(url: &str) -> Result<(), Box<dyn Error>> {
-    let config = Config::from_lookup(|name| match name {
-        "AWS_ENDPOINT_URL_DYNAMODB" => Some(url.to_owned()),
-        "AWS_CA_BUNDLE" | "SSL_CERT_FILE" | "FLEET_MODE" | "MAX_REBUILDS_PER_DAY" => None,
-        "WORKSPACES_TABLE" => Some("workspaces".to_owned()),
-        "REBUILDS_TABLE" => Some("rebuilds".to_owned()),
-        "CONTROL_TABLE" => Some("control".to_owned()),
-        _ => Some("local".to_owned()),
-    })?;
+    let config = config(url)?;
     let requests = Requests::default();
     let client = client_config(&config, transport::http_client(&config.aws));
     let store = Store::new(client.interceptor(requests.clone()), config.tables);
