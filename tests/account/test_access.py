@@ -20,6 +20,9 @@ CALLS = {
     "list others": ("GET", f"/directories/{OTHER}/workspaces"),
     "open": ("GET", "/rebuilds"),
     "see the pause": ("GET", "/pause"),
+    "preview": ("GET", "/workspaces/ws-impaired0001/preview"),
+    "preview mine": ("GET", f"/directories/{MINE}/workspaces/ws-impaired0001/preview"),
+    "preview others": ("GET", f"/directories/{OTHER}/workspaces/ws-suspended0001/preview"),
     "rebuild": ("POST", "/workspaces/ws-impaired0001/rebuilds"),
     "rebuild mine": ("POST", f"/directories/{MINE}/workspaces/ws-impaired0001/rebuilds"),
     "rebuild others": ("POST", f"/directories/{OTHER}/workspaces/ws-suspended0001/rebuilds"),
@@ -31,9 +34,11 @@ CALLS = {
     "pause": ("PUT", "/pause"),
     "resume": ("DELETE", "/pause"),
 }
-LOOK = {"look", "list", "list mine", "list others", "open", "see the pause"}
+LOOK = {
+    "look", "list", "list mine", "list others", "open", "see the pause", "preview", "preview mine", "preview others",
+}
 BY_PATH = {"rebuild", "rebuild mine", "rebuild others", "cancel", "cancel mine"}
-HELPDESK = {"list mine", "rebuild mine", "cancel mine"}
+HELPDESK = {"list mine", "preview mine", "rebuild mine", "cancel mine"}
 ALLOWED = {
     "ReaderPolicy": LOOK,
     "CallerPolicy": LOOK | BY_PATH | {"protect", "pause"},
@@ -97,8 +102,8 @@ def test_readers_have_a_throttle_of_their_own():
     api = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["Api"]["Properties"]
     limited = {(setting["HttpMethod"], setting["ResourcePath"]) for setting in api["MethodSettings"]}
     paths = api["DefinitionBody"]["paths"]
-    for methods in paths.values():
-        assert methods["get"] == methods["x-amazon-apigateway-any-method"]
+    for path, methods in paths.items():
+        assert path.endswith("/preview") or methods["get"] == methods["x-amazon-apigateway-any-method"]
     # In a setting, the root is a slash, and other slashes than the first are ~1.
     encoded = {"/" if path == "/" else "/" + path.replace("/", "~1") for path in paths}
     assert limited == {("*", "/*")} | {("GET", path) for path in encoded}

@@ -101,7 +101,7 @@ def test_a_description_fits(template):
 def test_every_function_waits_for_the_only_stack(template):
     """Otherwise a second stack could change some before it is refused."""
     functions = [one["Properties"] for one in template["Resources"].values() if one["Type"] == "AWS::Lambda::Function"]
-    assert len(functions) == 4
+    assert len(functions) == 5
     for function in functions:
         assert "${OnlyStack}" in str(function["Description"])
 
