@@ -80,15 +80,23 @@ struct Fields {
     path: Option<String>,
     /// The pattern of the route, such as `/{proxy+}`.
     resource: Option<String>,
-    #[serde(default)]
-    #[serde_as(as = "DefaultOnNull")]
-    path_parameters: HashMap<String, String>,
+    path_parameters: Option<PathParameters>,
     request_context: Context,
     body: Option<String>,
     is_base64_encoded: Option<bool>,
 }
 
 type Query = HashMap<String, Vec<String>>;
+
+/// The parameters of the routes.
+#[derive(Debug, Deserialize)]
+struct PathParameters {
+    proxy: Option<String>,
+    #[serde(rename = "DirectoryId")]
+    directory_id: Option<String>,
+    #[serde(rename = "WorkspaceId")]
+    workspace_id: Option<String>,
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -121,8 +129,9 @@ impl From<Event> for ApiGatewayProxyRequest {
         request.query_string_parameters = with_values(event.query_string_parameters).into();
         request.multi_value_query_string_parameters =
             with_values(event.multi_value_query_string_parameters).into();
-        let path = below_root(event.resource.as_deref().unwrap_or_default(), event.path_parameters);
-        request.path_parameters = HashMap::from([("proxy".to_owned(), path)]);
+        let route = event.resource.as_deref().unwrap_or_default();
+        let path = event.path_parameters.map(|parameters| below_root(route, parameters));
+        request.path_parameters = path.map(|path| ("proxy".to_owned(), path)).into_iter().collect();
         let Context { api_id, identity, path, request_id, request_time_epoch, .. } =
             event.request_context;
         request.request_context.identity.source_ip = identity.source_ip;
@@ -145,13 +154,15 @@ impl From<Event> for ApiGatewayProxyRequest {
 
 /// The path below the API's root, without slashes at its ends: the pattern of the route with the parameters
 /// in it.
-fn below_root(route: &str, mut parameters: HashMap<String, String>) -> String {
-    if let Some(all) = parameters.remove("proxy") {
+fn below_root(route: &str, parameters: PathParameters) -> String {
+    let PathParameters { proxy, directory_id, workspace_id } = parameters;
+    if let Some(all) = proxy {
         return all;
     }
-    let segments = route.trim_matches('/').split('/').map(|segment| {
-        let name = segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'));
-        name.and_then(|name| parameters.get(name)).map_or(segment, String::as_str)
+    let segments = route.trim_matches('/').split('/').map(|segment| match segment {
+        "{DirectoryId}" => directory_id.as_deref().unwrap_or(segment),
+        "{WorkspaceId}" => workspace_id.as_deref().unwrap_or(segment),
+        _ => segment,
     });
     segments.collect::<Vec<_>>().join("/")
 }
